@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0
+# Everything is done by the scripts; they know the defaults too. Variables given to make reach them as they are.
+
+MAKEFLAGS += --no-print-directory
+
+kunit: tree  ## apply the series, build, boot and judge (the default); ARCH=x86_64|arm64|um
+	@scripts/kunit
+
+deps:  ## install what is missing (NO_DEPS=1: only say what is)
+	@scripts/deps "$${ARCH:-x86_64}"
+
+fetch: deps  ## download the base's source package and check its signature
+	@scripts/fetch
+
+tree: fetch  ## lay out build/BASE/linux: the source, and the series on top as branch 'series'
+	@scripts/tree
+
+update: deps  ## the same with the newest source package there is
+	@UPDATE=1 scripts/fetch
+	@scripts/tree
+
+refresh:  ## write the commits of build/BASE/linux to patches/BASE
+	@scripts/refresh
+
+apply: deps  ## put the series on a new branch of your own kernel tree, KDIR=...
+	@scripts/apply
+
+test:  ## everything: scripts, KUnit on all architectures, each commit, the model
+	@scripts/test
+
+clean:  ## remove objects and logs
+	@scripts/clean
+
+distclean:  ## remove build/, the trees in it too
+	@scripts/clean all
+
+help:  ## this list
+	@echo 'make [BASE=6.12] [ARCH=x86_64] [KDIR=your/linux] [FILTER=glob] [KCONFIG=CONFIG_X=y] [ACCEL=tcg] [TIMEOUT=300] [JOBS=n]'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: kunit deps fetch tree update refresh apply test clean distclean help

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# shellcheck disable=SC2034 # not every script needs all of it
+# Sourced by every script: where things are, how to say things, how to run a long step.
+
+set -eu
+umask 022
+export LC_ALL=C
+# What make and the caller's environment would otherwise pass down to the kernel's own make.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CROSS_COMPILE KBUILD_OUTPUT
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+	printf '%s: %s\n' "${0##*/}" "$1" >&2
+	shift
+	[ $# -eq 0 ] || printf '  %s\n' "$@" >&2
+	exit 1
+}
+
+# The rows of a table, without its comments.
+rows() { sed '/^#/d' "$top/scripts/$1"; }
+
+# The row of a table whose first word is the second argument.
+row() { rows "$1" | awk -v key="$2" '$1 == key { $1 = ""; sub(/^ /, ""); print; exit }'; }
+
+names() { rows "$1" | awk '{ printf "%s%s", sep, $1; sep = ", " }'; }
+
+top=$(cd "$(dirname "$0")/.." && pwd -P)
+build=${BUILD:-$top/build}
+case $build in
+/*) ;;
+*) build=$top/$build ;;
+esac
+case $top$build in
+*[[:space:]:]*) die "no kernel can be built in '$build', called from '$top'" "these paths must have no blanks and no colons" ;;
+esac
+
+base=${BASE:-6.12}
+arch=${ARCH:-x86_64}
+[ -n "$(row bases "$base")" ] || die "no base '$base'" "BASE is one of: $(names bases)"
+[ -n "$(row archs "$arch")" ] || die "no architecture '$arch'" "ARCH is one of: $(names archs)"
+
+# A kernel tree of the user's gets a place of its own, named for its path.
+if [ -n "${KDIR-}" ]; then
+	KDIR=$(cd "$KDIR" 2>/dev/null && pwd -P) || die "KDIR=$KDIR is not a directory"
+	work=$build/kdir/$(basename "$KDIR")-$(printf %s "$KDIR" | cksum | cut -d ' ' -f 1)
+else
+	work=${WORK:-$build/$base}
+fi
+tree=$work/linux
+logs=$work/logs
+
+# One at a time in a build directory; scripts that call others hold the lock for them.
+lock() {
+	[ -z "${SERIES_LOCKED-}" ] || return 0
+	mkdir -p "$build"
+	exec 9>"$build/.lock"
+	if ! flock -n 9; then
+		say "another make is at work in $build; waiting for it"
+		flock 9
+	fi
+	export SERIES_LOCKED=1
+}
+
+# A full disk shows up as any error at all, so say it whenever it may be the reason.
+full() {
+	left=$(df -Pk "$build" | awk 'NR == 2 { print int($4 / 1024) }')
+	[ "$left" -ge 20 ] ||
+		say "the disk that holds $build is full ($left MiB left): make room and run the same command again" >&2
+}
+
+log_end() {
+	say "the end of ${1#"$top"/}:" >&2
+	tail -n "${2:-20}" "$1" | sed 's/^/  | /' >&2
+}
+
+# step WHAT LOG COMMAND...: one line with the time it took, or the end of its log
+step() (
+	what=$1 log=$2
+	shift 2
+	mkdir -p "${log%/*}"
+	began=$(date +%s)
+	status=0
+	"$@" >"$log" 2>&1 || status=$?
+	printf '%-52s %4d s  %s\n' "$what" "$(($(date +%s) - began))" "${log#"$top"/}"
+	[ "$status" -ne 0 ] || exit 0
+	log_end "$log"
+	full
+	exit "$status"
+)
+
+# The patches of a base, in order.
+series() { printf '%s\n' "$top/patches/$1"/[0-9]*.patch | grep -v /0000-; }
+
+# Git as the scripts mean it, whatever the user has set.
+plain_git() {
+	export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
+	export GIT_COMMITTER_NAME=series GIT_COMMITTER_EMAIL=series@localhost
+}
+
+# The tree and patches/ say the same now: remember the commit, the base and the patches.
+agree() {
+	git update-ref refs/series/laid "$1"
+	series_key >.git/series-key
+}
+series_key() {
+	git rev-parse base
+	series "$base" | xargs cat | sha256sum
+}
