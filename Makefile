@@ -25,6 +25,12 @@ refresh:  ## write the commits of build/BASE/linux to patches/BASE
 apply: deps  ## put the series on a new branch of your own kernel tree, KDIR=...
 	@scripts/apply
 
+race: tree  ## the race alone, TRIALS=100000 times
+	@scripts/race
+
+mutants: tree  ## put deliberate bugs into the series; the tests must catch each
+	@scripts/mutants $(MUTANTS)
+
 test:  ## everything: scripts, KUnit on all architectures, each commit, the model
 	@scripts/test
 
@@ -38,4 +44,4 @@ help:  ## this list
 	@echo 'make [BASE=6.12] [ARCH=x86_64] [KDIR=your/linux] [FILTER=glob] [KCONFIG=CONFIG_X=y] [ACCEL=tcg] [TIMEOUT=300] [JOBS=n]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: kunit deps fetch tree update refresh apply test clean distclean help
+.PHONY: kunit deps fetch tree update refresh apply race mutants test clean distclean help

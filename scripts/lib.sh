@@ -99,6 +99,15 @@ plain_git() {
 	export GIT_COMMITTER_NAME=series GIT_COMMITTER_EMAIL=series@localhost
 }
 
+# detached PLACE COMMIT: a work tree of $tree in PLACE/linux, for kernels that are not the series as it is
+detached() {
+	! git -C "$1/linux" rev-parse -q --verify HEAD >/dev/null 2>&1 || return 0
+	rm -rf "$1"
+	mkdir -p "$1"
+	git -C "$tree" worktree prune
+	step "$base: ${1##*/}: a tree" "$logs/${1##*/}.log" git -C "$tree" worktree add --detach "$1/linux" "$2"
+}
+
 # The tree and patches/ say the same now: remember the commit, the base and the patches.
 agree() {
 	git update-ref refs/series/laid "$1"
