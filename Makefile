@@ -22,7 +22,7 @@ update: deps  ## the same with the newest source package there is
 refresh:  ## write the commits of build/BASE/linux to patches/BASE
 	@scripts/refresh
 
-apply: deps  ## put the series on a new branch of your own kernel tree, KDIR=...
+apply:  ## put the series on a new branch of your own kernel tree, KDIR=...
 	@scripts/apply
 
 race: tree  ## the race alone, TRIALS=100000 times

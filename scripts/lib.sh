@@ -43,7 +43,12 @@ arch=${ARCH:-x86_64}
 
 # A kernel tree of the user's gets a place of its own, named for its path.
 if [ -n "${KDIR-}" ]; then
-	KDIR=$(cd "$KDIR" 2>/dev/null && pwd -P) || die "KDIR=$KDIR is not a directory"
+	# Not every shell expands the ~ of 'make KDIR=~/linux'.
+	case $KDIR in
+	\~/*) KDIR=$HOME/${KDIR#\~/} ;;
+	esac
+	[ -d "$KDIR" ] || die "KDIR=$KDIR is not a directory"
+	KDIR=$(cd "$KDIR" && pwd -P)
 	work=$build/kdir/$(basename "$KDIR")-$(printf %s "$KDIR" | cksum | cut -d ' ' -f 1)
 else
 	work=${WORK:-$build/$base}

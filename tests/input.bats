@@ -45,7 +45,7 @@ setup() { setup_project; }
 
 @test "KDIR: not there" {
 	run ! make tree KDIR="$BATS_TEST_TMPDIR/nowhere"
-	has "is not a directory"
+	has "KDIR=$BATS_TEST_TMPDIR/nowhere is not a directory"
 }
 
 @test "KDIR: not a kernel" {
