@@ -31,11 +31,14 @@ race: tree  ## the race alone, TRIALS=100000 times
 mutants: tree  ## put deliberate bugs into the series; the tests must catch each
 	@scripts/mutants $(MUTANTS)
 
+commits: tree  ## build and boot every commit of the series by itself
+	@scripts/commits
+
 model:  ## search all states of the model of the race; a table of verdicts
 	@scripts/deps test
 	@sh model/run.sh
 
-test:  ## everything: scripts, KUnit on all architectures, each commit, the model
+test:  ## everything: scripts, KUnit on x86_64 and arm64, some mutants, the model
 	@scripts/test
 
 clean:  ## remove objects and logs
@@ -48,4 +51,4 @@ help:  ## this list
 	@echo 'make [BASE=6.12] [ARCH=x86_64] [KDIR=your/linux] [FILTER=glob] [KCONFIG=CONFIG_X=y] [ACCEL=tcg] [TIMEOUT=300] [JOBS=n]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: kunit deps fetch tree update refresh apply race mutants model test clean distclean help
+.PHONY: kunit deps fetch tree update refresh apply race mutants commits model test clean distclean help
