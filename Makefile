@@ -22,6 +22,9 @@ update: deps  ## the same with the newest source package there is
 refresh:  ## write the commits of build/BASE/linux to patches/BASE
 	@scripts/refresh
 
+port:  ## carry the series, or what was edited in it, over to another base: FROM=6.12 TO=6.1
+	@scripts/port
+
 apply:  ## put the series on a new branch of your own kernel tree, KDIR=...
 	@scripts/apply
 
@@ -48,7 +51,7 @@ distclean:  ## remove build/, the trees in it too
 	@scripts/clean all
 
 help:  ## this list
-	@echo 'make [BASE=6.12] [ARCH=x86_64] [KDIR=your/linux] [FILTER=glob] [KCONFIG=CONFIG_X=y] [ACCEL=tcg] [TIMEOUT=300] [JOBS=n]'
+	@echo 'make [BASE=6.12|6.1|mainline] [ARCH=x86_64] [KDIR=your/linux] [FILTER=glob] [KCONFIG=CONFIG_X=y] [ACCEL=tcg] [TIMEOUT=300] [JOBS=n]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: kunit deps fetch tree update refresh apply race mutants commits model test clean distclean help
+.PHONY: kunit deps fetch tree update refresh port apply race mutants commits model test clean distclean help

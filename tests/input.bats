@@ -75,9 +75,9 @@ setup() { setup_project; }
 }
 
 @test "KDIR: too old" {
-	repo "$BATS_TEST_TMPDIR/k" 1
+	repo "$BATS_TEST_TMPDIR/k" 0
 	run ! make tree KDIR="$BATS_TEST_TMPDIR/k"
-	has "is 6.1: there is no series for that"
+	has "is 6.0: too old"
 	has "6.12"
 }
 
@@ -122,11 +122,23 @@ setup() { setup_project; }
 	[ ! -d "$(echo build/kdir/k-*/linux)/.git/rebase-apply" ]
 }
 
+@test "KDIR: a version between ours gets the nearest that applies, and the user is told" {
+	local k=$BATS_TEST_TMPDIR/k
+	repo "$k" 13
+	sed -i 's/^22$/other context/' "$k/include/asm-generic/tlb.h"
+	git -C "$k" commit -qam context
+	run -0 make tree KDIR="$k"
+	has "patches/6.12 applied with a three-way merge"
+	grep -qx twenty build/kdir/k-*/linux/include/asm-generic/tlb.h
+	grep -qx 'other context' build/kdir/k-*/linux/include/asm-generic/tlb.h
+	run -0 make tree KDIR="$k"
+}
+
 @test "make apply: a new branch with the series" {
 	local k=$BATS_TEST_TMPDIR/k
 	repo "$k"
 	make apply KDIR="$k"
-	[ "$(git -C "$k" symbolic-ref --short HEAD)" = mmu-gather-6.12 ]
+	[ "$(git -C "$k" symbolic-ref --short HEAD)" = mmu-gather-pfn ]
 	[ "$(git -C "$k" rev-list --count main..)" -eq 2 ]
 	[ "$(git -C "$k" log -1 --format=%ce)" = t@localhost ]
 	[ -z "$(git -C "$k" status --porcelain)" ]
@@ -134,7 +146,7 @@ setup() { setup_project; }
 	has "has the series already"
 	git -C "$k" checkout -q main
 	run ! make apply KDIR="$k"
-	has "has a branch 'mmu-gather-6.12' already"
+	has "has a branch 'mmu-gather-pfn' already"
 }
 
 # everything KDIR: all that make apply must leave alone when it fails
