@@ -41,7 +41,7 @@ model:  ## search all states of the model of the race; a table of verdicts
 	@scripts/deps test
 	@sh model/run.sh
 
-test:  ## everything: scripts, KUnit on x86_64 and arm64, some mutants, the model
+test:  ## everything: scripts, KUnit on every base and architecture, some mutants, the model
 	@scripts/test
 
 clean:  ## remove objects and logs
