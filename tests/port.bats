@@ -13,11 +13,8 @@ setup() {
 	git -C "$other" checkout -q -B series base
 	sed -i 's/^PATCHLEVEL = .*/PATCHLEVEL = 1/' "$other/Makefile"
 	sed -i 's/^15$/fifteen/' "$other/mm/memory.c"
-	git -C "$other" commit -qam linux-source-6.1
-	git -C "$other" tag -f base
-	git -C "$other" update-ref refs/series/laid HEAD
 	echo "x  linux-source-6.1_all.deb" >"$work/build/6.1/source"
-	git -C "$other" commit -q --amend -m linux-source-6.1
+	git -C "$other" commit -qam linux-source-6.1
 	git -C "$other" tag -f base
 	git -C "$other" update-ref refs/series/laid HEAD
 	git init -q
