@@ -41,6 +41,15 @@ model:  ## search all states of the model of the race; a table of verdicts
 	@scripts/deps test
 	@sh model/run.sh
 
+check:  ## what a maintainer runs before sending: style, warnings, documentation, each commit on x86_64 and arm64
+	@scripts/check
+
+cases:  ## write the table of cases in README from the last results
+	@scripts/cases
+
+send-dry-run: tree  ## what git send-email would send to whom; nothing is sent
+	@scripts/send-dry-run
+
 test:  ## everything: scripts, KUnit on every base and architecture, some mutants, the model
 	@scripts/test
 
@@ -54,4 +63,4 @@ help:  ## this list
 	@echo 'make [BASE=6.12|6.1|mainline] [ARCH=x86_64] [KDIR=your/linux] [FILTER=glob] [KCONFIG=CONFIG_X=y] [ACCEL=tcg] [TIMEOUT=300] [JOBS=n]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: kunit deps fetch tree update refresh port apply race mutants commits model test clean distclean help
+.PHONY: kunit deps fetch tree update refresh port apply race mutants commits model check cases send-dry-run test clean distclean help

@@ -95,6 +95,48 @@ step() (
 	exit "$status"
 )
 
+# results NAME: a run of many parts begins. The last line of each part's output, 'N passed, N failed[, N skipped]',
+# is its result; a part that fails stops nothing else. total says the sum.
+results() {
+	started=$(date +%s)
+	results=$build/logs/$1.results
+	mkdir -p "$build/logs"
+	: >"$results"
+}
+
+# result NAME COMMAND...
+result() {
+	log=$build/logs/$(say "$1" | tr ' ' -).log
+	part=$1 began=$(date +%s)
+	shift
+	# A function ends at its first error, too; 'set -e' would be off in it if this were part of a condition.
+	set +e
+	(set -e && "$@") >"$log" 2>&1 </dev/null
+	status=$?
+	set -e
+	counts=$(tail -n 1 "$log" | grep -xE '[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?') ||
+		counts='0 passed, 1 failed'
+	case $status,$counts in
+	0,* | *', '[1-9]*' failed'*) ;;
+	*) counts="$counts (and exit status $status: 1 failed)" ;;
+	esac
+	printf '%-28s %5d s  %-32s %s\n' "$part" "$(($(date +%s) - began))" "$counts" "${log#"$top"/}"
+	say "$counts" >>"$results"
+	[ "$status" -eq 0 ] || log_end "$log" 30
+	full
+}
+
+total() {
+	awk -v took="$(($(date +%s) - started))" '
+	{ for (i = 2; i <= NF; i++) { sub(/[,)]$/, "", $i); sum[$i] += $(i - 1) } }
+	END {
+		printf "%d min %d s\n%d passed, %d failed", took / 60, took % 60, sum["passed"], sum["failed"]
+		if (sum["skipped"]) printf ", %d skipped", sum["skipped"]
+		print ""
+		exit sum["failed"] || !sum["passed"]
+	}' "$results"
+}
+
 # The patches of a base, in order.
 series() { printf '%s\n' "$top/patches/$1"/[0-9]*.patch | grep -v /0000-; }
 
@@ -124,4 +166,16 @@ agree() {
 series_key() {
 	git rev-parse base
 	series "$base" | xargs cat | sha256sum
+}
+
+# put NAME FILE: FILE becomes what is between README's lines '<!-- NAME -->' and '<!-- /NAME -->'
+put() {
+	awk -v name="$1" -v file="$2" '
+		$0 == "<!-- /" name " -->" { inside = 0 }
+		!inside
+		$0 == "<!-- " name " -->" {
+			inside = 1
+			while ((getline line < file) > 0) print line
+		}' "$top/README.md" >"$build/README.md"
+	cmp -s "$build/README.md" "$top/README.md" || cat "$build/README.md" >"$top/README.md"
 }

@@ -77,6 +77,14 @@ intact() { (cd build/6.12 && sha256sum -c source); }
 	[ -z "$output" ]
 }
 
+@test "make update asks the mirror again" {
+	make tree
+	run -0 make update
+	intact
+	point_apt_at http://127.0.0.1:9
+	run ! make update
+}
+
 @test "a tree is all that is needed: without network it is used as it is" {
 	make tree
 	rm "$deb"
