@@ -31,11 +31,17 @@ apply:  ## put the series on a new branch of your own kernel tree, KDIR=...
 race: tree  ## the race alone, TRIALS=100000 times
 	@scripts/race
 
+repeat: tree  ## the suites 50 times in one boot: nothing may be left behind
+	@scripts/repeat
+
 mutants: tree  ## put deliberate bugs into the series; the tests must catch each
 	@scripts/mutants $(MUTANTS)
 
 commits: tree  ## build and boot every commit of the series by itself
 	@scripts/commits
+
+bench:  ## flushes, IPIs and times before and after, for bench/results and README; QUICK=1: only the counts of a few
+	@scripts/bench
 
 model:  ## search all states of the model of the race; a table of verdicts
 	@scripts/deps test
@@ -63,4 +69,4 @@ help:  ## this list
 	@echo 'make [BASE=6.12|6.1|mainline] [ARCH=x86_64] [KDIR=your/linux] [FILTER=glob] [KCONFIG=CONFIG_X=y] [ACCEL=tcg] [TIMEOUT=300] [JOBS=n]'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: kunit deps fetch tree update refresh port apply race mutants commits model check cases send-dry-run test clean distclean help
+.PHONY: kunit deps fetch tree update refresh port apply race repeat mutants commits bench model check cases send-dry-run test clean distclean help

@@ -11,7 +11,8 @@ eval "plain_$(declare -f kernel)"
 # A kernel that has what 'make check' and 'make send-dry-run' call in it, and whose image is its mm/memory.c.
 kernel() {
 	plain_kernel "$@"
-	mkdir -p "$1/scripts"
+	mkdir -p "$1/scripts" "$1/lib/kunit"
+	echo KUNIT_DEBUGFS_RUN >"$1/lib/kunit/debugfs.c"
 	printf '#!/bin/sh\n' | tee "$1/scripts/checkpatch.pl" >"$1/scripts/kernel-doc"
 	printf '%s\n' '#!/bin/sh' 'case $* in *--sections*) echo MMU GATHER AND TLB INVALIDATION ;; esac' \
 		'echo linux-mm@kvack.org' >"$1/scripts/get_maintainer.pl"
@@ -67,6 +68,9 @@ setup() {
 	for tool in codespell "git-send-email --nothing"; do
 		printf '#!/bin/sh\ncat >/dev/null\n' | stand_in "${tool%% *}"
 	done
+	cp -r "$project/bench" .
+	printf '#!/bin/sh\n' | stand_in gnuplot
+	printf '%s\n' '#!/bin/sh' 'printf "%s\n" "round 5:" "leaks: 0" munmap,adjacent,1024,2,6,0,1000 done >"$3"' >scripts/guest
 	export HOME=$BATS_TEST_TMPDIR/home
 	mkdir -p "$HOME"
 	ln -s "$work" "$HOME/series"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The only program of a small guest: runs the suites ROUNDS times, through the files that KUnit has in debugfs, and
- * prints what is in use after each round. Last line: 'leaks: N', the number of figures that grew from round SETTLED to
+ * prints what is in use after each round. Last line: 'leaks: N', how many of the figures grew from round SETTLED to
  * round ROUNDS.
  */
 #include <dirent.h>
@@ -20,14 +20,9 @@ static const char * const suites[] = {
 	"mmu_gather_state", "mmu_gather_sequences", "mmu_gather_mm", "mmu_gather_race",
 };
 
-/* In use, in pages or objects; a leak of one each round is ROUNDS - SETTLED of them. */
-static const struct {
-	const char *name;
-	/* More than this is a leak: what each CPU keeps for itself comes and goes. */
-	long slack;
-} figures[] = {
-	{ "pages", 32 }, { "threads", 0 }, { "files", 0 },
-	{ "mm_struct", 32 }, { "vm_area_struct", 32 }, { "task_struct", 32 }, { "inode_cache", 32 },
+/* What is in use, in pages and objects. */
+static const char * const figures[] = {
+	"pages", "threads", "filp", "mm_struct", "vm_area_struct", "task_struct", "inode_cache",
 };
 #define FIGURES	(sizeof(figures) / sizeof(figures[0]))
 
@@ -47,29 +42,23 @@ static void say(const char *path, const char *what)
 	close(fd);
 }
 
-/* The number that follows @name in column @column of a file of lines, or -1. */
-static long number(const char *path, const char *name, int column)
+/* The number that follows @name in a file of such lines; ends the guest if there is none. */
+static long number(const char *path, const char *name)
 {
-	char line[512], *word;
-	long found = -1;
+	size_t length = strlen(name);
+	char line[512];
 	FILE *file = fopen(path, "r");
 
 	if (!file)
 		fail(path);
-	while (found < 0 && fgets(line, sizeof(line), file)) {
-		word = strtok(line, " \t:\n");
-		if (*name) {
-			if (!word || strcmp(word, name))
-				continue;
-			word = strtok(NULL, " \t:\n");
-		}
-		for (int i = 1; word && i < column; i++)
-			word = strtok(NULL, " \t:\n");
-		if (word)
-			found = atol(word);
+	while (fgets(line, sizeof(line), file)) {
+		if (strncmp(line, name, length) || line[length] != ' ')
+			continue;
+		fclose(file);
+		return atol(line + length);
 	}
-	fclose(file);
-	return found;
+	fail(name);
+	return 0;
 }
 
 /* Threads of the kernel, and this process; workers come and go as they like. */
@@ -94,24 +83,60 @@ static long threads(void)
 	return count;
 }
 
+/* Pages that nobody has: what is free, and what each CPU keeps at hand. */
+static long free_pages(void)
+{
+	FILE *file = fopen("/proc/zoneinfo", "r");
+	char line[512];
+	long count = 0, pages;
+
+	if (!file)
+		fail("/proc/zoneinfo");
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, " pages free %ld", &pages) == 1 || sscanf(line, " count: %ld", &pages) == 1)
+			count += pages;
+	fclose(file);
+	return count;
+}
+
 static void read_figures(long *now)
 {
+	static const long total = 1 << 18; /* of this guest, which has 1 GiB */
+
 	/* Twice: RCU and work queues free what the first has let go. */
 	for (int i = 0; i < 2; i++) {
 		say("/proc/sys/vm/drop_caches", "3");
 		usleep(300000);
 	}
-	now[0] = -number("/proc/vmstat", "nr_free_pages", 1);
+	say("/proc/sys/vm/stat_refresh", "1");
+	now[0] = total - free_pages();
 	now[1] = threads();
-	now[2] = number("/proc/sys/fs/file-nr", "", 1);
-	for (size_t i = 3; i < FIGURES; i++)
-		now[i] = number("/proc/slabinfo", figures[i].name, 1);
+	for (size_t i = 2; i < FIGURES; i++)
+		now[i] = number("/proc/slabinfo", figures[i]);
+}
+
+/* Runs a suite and adds the verdicts of its cases to @cases: how many failed, and how many passed. */
+static void run(const char *suite, int *cases)
+{
+	char path[128], line[512];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/debug/kunit/%s/run", suite);
+	say(path, "run");
+	snprintf(path, sizeof(path), "/debug/kunit/%s/results", suite);
+	file = fopen(path, "r");
+	if (!file)
+		fail(path);
+	while (fgets(line, sizeof(line), file)) {
+		cases[0] += !strncmp(line, "    not ok ", 11);
+		cases[1] += !strncmp(line, "    ok ", 7);
+	}
+	fclose(file);
 }
 
 int main(void)
 {
 	long before[FIGURES], now[FIGURES];
-	char path[128];
 	int leaks = 0;
 
 	if (mount("proc", "/proc", "proc", 0, NULL) || mount("debugfs", "/debug", "debugfs", 0, NULL))
@@ -119,23 +144,23 @@ int main(void)
 	/* The console is for figures; what the suites say can be had by 'make'. */
 	say("/proc/sys/kernel/printk", "1");
 	for (int round = 1; round <= ROUNDS; round++) {
-		for (size_t i = 0; i < sizeof(suites) / sizeof(suites[0]); i++) {
-			snprintf(path, sizeof(path), "/debug/kunit/%s/run", suites[i]);
-			say(path, "run");
-		}
+		int cases[2] = { 0, 0 };
+
+		for (size_t i = 0; i < sizeof(suites) / sizeof(suites[0]); i++)
+			run(suites[i], cases);
 		read_figures(now);
 		if (round == SETTLED)
 			memcpy(before, now, sizeof(now));
-		printf("round %d:", round);
+		printf("round %d: %d cases passed, %d failed; in use:", round, cases[1], cases[0]);
 		for (size_t i = 0; i < FIGURES; i++)
-			printf(" %s %ld", figures[i].name, now[i]);
+			printf(" %s %ld", figures[i], now[i]);
 		printf("\n");
 		fflush(stdout);
 	}
 	for (size_t i = 0; i < FIGURES; i++) {
-		if (now[i] - before[i] <= figures[i].slack)
+		if (now[i] <= before[i])
 			continue;
-		printf("leak: %s grew by %ld\n", figures[i].name, now[i] - before[i]);
+		printf("leak: %s grew by %ld\n", figures[i], now[i] - before[i]);
 		leaks++;
 	}
 	printf("leaks: %d\n", leaks);

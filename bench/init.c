@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The only program of a small guest. Threads of it keep all other CPUs busy while it unmaps, maps over, protects, moves
+ * and drops mappings of raw page frames, and prints for each what the kernel counted meanwhile (/proc/vmstat, with
+ * CONFIG_DEBUG_TLBFLUSH), and the time in ns. A line: operation,layout,VMAs,flushes,IPIs,pages invalidated one by one,
+ * ns. The guest ends when it has printed 'done', or an error.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE		4096UL
+#define TABLE		(512 * PAGE)		/* what one page table maps */
+#define DEVICE		0x10000000UL		/* physical memory that memmap= sets aside, 64 MiB */
+#define AREA		((char *)0x100000000000UL)
+#define ELSEWHERE	((char *)0x200000000000UL)
+#define REPEATS		3
+
+static int device;
+
+static void fail(const char *what)
+{
+	perror(what);
+	fflush(stdout);
+	reboot(RB_AUTOBOOT);
+}
+
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		fail("sched_setaffinity");
+}
+
+static volatile unsigned long turns[64];
+
+static void *spin(void *cpu)
+{
+	pin((long)cpu);
+	for (;;)
+		turns[(long)cpu]++;
+	return NULL;
+}
+
+/* Every CPU but this one runs a thread of this process now. */
+static void all_run(int cpus)
+{
+	for (int i = 1; i < cpus; i++)
+		for (unsigned long seen = turns[i]; turns[i] == seen;)
+			;
+}
+
+enum count { FLUSHES, IPIS, PAGES, COUNTS };
+static const char * const counters[COUNTS] = {
+	"nr_tlb_remote_flush ", "nr_tlb_remote_flush_received ", "nr_tlb_local_flush_one ",
+};
+
+static void read_counts(long *counts)
+{
+	char text[16384], *at;
+	int fd = open("/proc/vmstat", O_RDONLY), length = 0, got;
+
+	while (fd >= 0 && (got = read(fd, text + length, sizeof(text) - 1 - length)) > 0)
+		length += got;
+	close(fd);
+	text[length] = 0;
+	for (int i = 0; i < COUNTS; i++) {
+		at = strstr(text, counters[i]);
+		if (!at)
+			fail(counters[i]);
+		counts[i] = atol(at + strlen(counters[i]));
+	}
+}
+
+static void map(char *at, size_t length, int flags, int fd, off_t offset)
+{
+	if (mmap(at, length, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, offset) != at)
+		fail("mmap");
+}
+
+/* All PFN VMAs map the same frame: neighbours that are not contiguous in the file stay apart. */
+static void map_pfn(char *at) { map(at, PAGE, MAP_SHARED, device, DEVICE); }
+
+static void map_plain(char *at)
+{
+	map(at, PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	*at = 1;
+}
+
+/* How @n VMAs lie from AREA on. */
+struct layout {
+	const char *name;
+	size_t (*make)(long n);			/* returns the length to operate on */
+	long most;
+};
+
+static size_t adjacent(long n)
+{
+	for (long i = 0; i < n; i++)
+		map_pfn(AREA + i * PAGE);
+	return n * PAGE;
+}
+
+static size_t adjacent_kept(long n)
+{
+	/* One table for all, and a page that stays in it. */
+	map_plain(AREA + n * PAGE);
+	return adjacent(n);
+}
+
+static size_t apart(long n)
+{
+	for (long i = 0; i < n; i++)
+		map_pfn(AREA + i * TABLE);
+	return n * TABLE;
+}
+
+/* Two plain VMAs side by side would be one: their rights differ. */
+static size_t mixed(long n)
+{
+	for (long i = 0; i < n; i++) {
+		map_plain(AREA + 3 * i * PAGE);
+		map_pfn(AREA + (3 * i + 1) * PAGE);
+		map_plain(AREA + (3 * i + 2) * PAGE);
+	}
+	return 3 * n * PAGE;
+}
+
+static size_t pfn_last(long n)
+{
+	/* Plain VMAs with tables of their own, then PFN VMAs whose table a neighbour keeps. */
+	for (long i = 0; i < 4; i++)
+		map_plain(AREA + 2 * i * TABLE);
+	for (long i = 0; i < n; i++)
+		map_pfn(AREA + 16 * TABLE + i * PAGE);
+	map_plain(AREA + 16 * TABLE + n * PAGE);
+	return 16 * TABLE + n * PAGE;
+}
+
+static size_t no_pfn(long n)
+{
+	for (long i = 0; i < n; i++)
+		map_plain(AREA + 2 * i * PAGE);
+	return 2 * n * PAGE;
+}
+
+static size_t batch_fills(long n)
+{
+	/* Private: of 14,000 pages the first 12,000 become copies, which fill the batches of the gather. */
+	map(AREA, 14000 * PAGE, MAP_PRIVATE, device, DEVICE);
+	for (long i = 0; i < 12000; i++)
+		AREA[i * PAGE] = n;
+	return 14000 * PAGE;
+}
+
+static const struct layout adjacent_layout = { "adjacent", adjacent, 4096 };
+static const struct layout kept = { "table kept", adjacent_kept, 511 };
+static const struct layout apart_layout = { "apart", apart, 4096 };
+static const struct layout mixed_layout = { "mixed", mixed, 4096 };
+static const struct layout last = { "PFN last", pfn_last, 511 };
+static const struct layout plain = { "no PFN", no_pfn, 4096 };
+static const struct layout batch = { "batch fills", batch_fills, 1 };
+
+static void do_munmap(size_t length)
+{
+	if (munmap(AREA, length))
+		fail("munmap");
+}
+
+static void do_map_fixed(size_t length) { map(AREA, length, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); }
+
+static void do_mprotect(size_t length)
+{
+	if (mprotect(AREA, length, PROT_READ))
+		fail("mprotect");
+}
+
+static void do_madvise(size_t length)
+{
+	if (madvise(AREA, length, MADV_DONTNEED))
+		fail("madvise");
+}
+
+/* Each VMA by itself: mremap() takes no more than one. */
+static void do_mremap(size_t length)
+{
+	for (size_t at = 0; at < length; at += PAGE)
+		if (mremap(AREA + at, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, ELSEWHERE + at) == MAP_FAILED)
+			fail("mremap");
+}
+
+/* Of a process that has the same mappings, and one thread. */
+static void do_exit(size_t length)
+{
+	pid_t child = fork();
+
+	(void)length;
+
+	if (child < 0)
+		fail("fork");
+	if (!child)
+		_exit(0);
+	waitpid(child, NULL, 0);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(size_t length);
+	const struct layout *layouts[8];
+} operations[] = {
+	{ "munmap", do_munmap, { &adjacent_layout, &kept, &apart_layout, &mixed_layout, &last, &plain } },
+	{ "mmap(MAP_FIXED)", do_map_fixed, { &adjacent_layout, &apart_layout, &mixed_layout, &plain } },
+	{ "mprotect", do_mprotect, { &adjacent_layout, &apart_layout, &mixed_layout, &plain } },
+	{ "madvise(DONTNEED)", do_madvise, { &plain } },
+	{ "mremap", do_mremap, { &adjacent_layout } },
+	{ "exit", do_exit, { &adjacent_layout, &plain } },
+};
+
+static void measure(const char *name, void (*run)(size_t), const struct layout *layout, long n, int cpus)
+{
+	long before[COUNTS], after[COUNTS];
+	struct timespec from, to;
+	size_t length;
+
+	for (int i = 0; i < REPEATS; i++) {
+		length = layout->make(n);
+		all_run(cpus);
+		read_counts(before);
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		run(length);
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		read_counts(after);
+		printf("%s,%s,%ld", name, layout->name, n);
+		for (int j = 0; j < COUNTS; j++)
+			printf(",%ld", after[j] - before[j]);
+		printf(",%ld\n", (to.tv_sec - from.tv_sec) * 1000000000L + to.tv_nsec - from.tv_nsec);
+		munmap(AREA, 4096 * TABLE + TABLE);
+		munmap(ELSEWHERE, 4096 * PAGE);
+	}
+	fflush(stdout);
+}
+
+/* Arguments: the numbers of VMAs. */
+int main(int argc, char **argv)
+{
+	int cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	pthread_t thread;
+
+	if (mount("proc", "/proc", "proc", 0, NULL) || mknod("/dev/mem", S_IFCHR | 0600, makedev(1, 1)))
+		fail("mount, mknod");
+	device = open("/dev/mem", O_RDWR | O_SYNC);
+	if (device < 0)
+		fail("/dev/mem");
+	pin(0);
+	for (long cpu = 1; cpu < cpus; cpu++)
+		if (pthread_create(&thread, NULL, spin, (void *)cpu))
+			fail("pthread_create");
+	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
+		for (const struct layout * const *l = operations[i].layouts; *l; l++)
+			for (int n = 1; n < argc; n++)
+				if (atol(argv[n]) <= (*l)->most)
+					measure(operations[i].name, operations[i].run, *l, atol(argv[n]), cpus);
+	measure("munmap", do_munmap, &batch, 1, cpus);
+	printf("done\n");
+	fflush(stdout);
+	reboot(RB_AUTOBOOT);
+	return 0;
+}
