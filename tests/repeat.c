@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The only program of a small guest: runs the suites ROUNDS times, through the files that KUnit has in debugfs, and
- * prints what is in use after each round. Last line: 'leaks: N', how many of the figures grew from round SETTLED to
- * round ROUNDS.
+ * prints what is in use after each round. Last line: 'leaks: N', how many of the figures grew with the rounds, from
+ * SETTLED to ROUNDS.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -158,7 +158,8 @@ int main(void)
 		fflush(stdout);
 	}
 	for (size_t i = 0; i < FIGURES; i++) {
-		if (now[i] <= before[i])
+		/* Something for most rounds. CPUs keep some for themselves, but not more and more. */
+		if (now[i] - before[i] < (ROUNDS - SETTLED) * 3 / 4)
 			continue;
 		printf("leak: %s grew by %ld\n", figures[i], now[i] - before[i]);
 		leaks++;
