@@ -105,12 +105,13 @@ stand_in() {
 	PATH=$BATS_TEST_TMPDIR/bin:$PATH
 }
 
-# interrupted_at PATTERN COMMAND...: ^C, as a terminal sends it to all of COMMAND, once there is such a file
+# interrupted_at PATTERN COMMAND...: ^C, as a terminal sends it to all of COMMAND, once there is such a file.
+# A job that runs in the background, as in many a CI, is started with SIGINT ignored, and so would COMMAND be.
 interrupted_at() {
 	local pattern=$1 group
 	shift
 	set -m
-	"$@" 3>&- &
+	env --default-signal=INT "$@" 3>&- &
 	group=$!
 	set +m
 	until compgen -G "$pattern" >/dev/null; do
