@@ -96,9 +96,10 @@ static void map(char *at, size_t length, int flags, int fd, off_t offset)
 /* All PFN VMAs map the same frame: neighbours that are not contiguous in the file stay apart. */
 static void map_pfn(char *at) { map(at, PAGE, MAP_SHARED, device, DEVICE); }
 
-static void map_plain(char *at)
+/* Neighbours of which one alone sets MAP_NORESERVE stay apart. */
+static void map_plain(char *at, int flags)
 {
-	map(at, PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	map(at, PAGE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 	*at = 1;
 }
 
@@ -119,7 +120,7 @@ static size_t adjacent(long n)
 static size_t adjacent_kept(long n)
 {
 	/* One table for all, and a page that stays in it. */
-	map_plain(AREA + n * PAGE);
+	map_plain(AREA + n * PAGE, 0);
 	return adjacent(n);
 }
 
@@ -130,33 +131,33 @@ static size_t apart(long n)
 	return n * TABLE;
 }
 
-/* Two plain VMAs side by side would be one: their rights differ. */
+/* Plain VMAs before, between and after them. */
 static size_t mixed(long n)
 {
 	for (long i = 0; i < n; i++) {
-		map_plain(AREA + 3 * i * PAGE);
-		map_pfn(AREA + (3 * i + 1) * PAGE);
-		map_plain(AREA + (3 * i + 2) * PAGE);
+		map_plain(AREA + 2 * i * PAGE, 0);
+		map_pfn(AREA + (2 * i + 1) * PAGE);
 	}
-	return 3 * n * PAGE;
+	map_plain(AREA + 2 * n * PAGE, 0);
+	return (2 * n + 1) * PAGE;
 }
 
 static size_t pfn_last(long n)
 {
 	/* Plain VMAs with tables of their own, then PFN VMAs whose table a neighbour keeps. */
 	for (long i = 0; i < 4; i++)
-		map_plain(AREA + 2 * i * TABLE);
+		map_plain(AREA + 2 * i * TABLE, 0);
 	for (long i = 0; i < n; i++)
 		map_pfn(AREA + 16 * TABLE + i * PAGE);
-	map_plain(AREA + 16 * TABLE + n * PAGE);
+	map_plain(AREA + 16 * TABLE + n * PAGE, 0);
 	return 16 * TABLE + n * PAGE;
 }
 
 static size_t no_pfn(long n)
 {
 	for (long i = 0; i < n; i++)
-		map_plain(AREA + 2 * i * PAGE);
-	return 2 * n * PAGE;
+		map_plain(AREA + i * PAGE, i & 1 ? MAP_NORESERVE : 0);
+	return n * PAGE;
 }
 
 static size_t batch_fills(long n)
@@ -225,7 +226,7 @@ static const struct {
 } operations[] = {
 	{ "munmap", do_munmap, { &adjacent_layout, &kept, &apart_layout, &mixed_layout, &last, &plain } },
 	{ "mmap(MAP_FIXED)", do_map_fixed, { &adjacent_layout, &apart_layout, &mixed_layout, &plain } },
-	{ "mprotect", do_mprotect, { &adjacent_layout, &apart_layout, &mixed_layout, &plain } },
+	{ "mprotect", do_mprotect, { &adjacent_layout, &mixed_layout, &plain } },
 	{ "madvise(DONTNEED)", do_madvise, { &plain } },
 	{ "mremap", do_mremap, { &adjacent_layout } },
 	{ "exit", do_exit, { &adjacent_layout, &plain } },
