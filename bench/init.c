@@ -2,8 +2,9 @@
 /*
  * The only program of a small guest. Threads of it keep all other CPUs busy while it unmaps, maps over, protects, moves
  * and drops mappings of raw page frames, and prints for each what the kernel counted meanwhile (/proc/vmstat, with
- * CONFIG_DEBUG_TLBFLUSH), and the time in ns. A line: operation,layout,VMAs,flushes,IPIs,pages invalidated one by one,
- * ns. The guest ends when it has printed 'done', or an error.
+ * CONFIG_DEBUG_TLBFLUSH), and the time in ticks of the TSC, as the kernel has no fine clock under qboot.
+ * A line: operation,layout,VMAs,flushes,IPIs,pages invalidated one by one,ticks.
+ * The guest ends when it has printed 'done', or an error.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -18,7 +19,6 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PAGE		4096UL
@@ -26,9 +26,8 @@
 #define DEVICE		0x10000000UL		/* physical memory that memmap= sets aside, 64 MiB */
 #define AREA		((char *)0x100000000000UL)
 #define ELSEWHERE	((char *)0x200000000000UL)
-#define REPEATS		3
 
-static int device;
+static int device, cpus;
 
 static void fail(const char *what)
 {
@@ -58,7 +57,7 @@ static void *spin(void *cpu)
 }
 
 /* Every CPU but this one runs a thread of this process now. */
-static void all_run(int cpus)
+static void all_run(void)
 {
 	for (int i = 1; i < cpus; i++)
 		for (unsigned long seen = turns[i]; turns[i] == seen;)
@@ -160,12 +159,12 @@ static size_t no_pfn(long n)
 	return n * PAGE;
 }
 
-static size_t batch_fills(long n)
+/* Private: of 14,000 pages the first 12,000 become copies, which fill the batches of the gather. */
+static size_t batch_fills(void)
 {
-	/* Private: of 14,000 pages the first 12,000 become copies, which fill the batches of the gather. */
 	map(AREA, 14000 * PAGE, MAP_PRIVATE, device, DEVICE);
 	for (long i = 0; i < 12000; i++)
-		AREA[i * PAGE] = n;
+		AREA[i * PAGE] = 1;
 	return 14000 * PAGE;
 }
 
@@ -175,7 +174,6 @@ static const struct layout apart_layout = { "apart", apart, 4096 };
 static const struct layout mixed_layout = { "mixed", mixed, 4096 };
 static const struct layout last = { "PFN last", pfn_last, 511 };
 static const struct layout plain = { "no PFN", no_pfn, 4096 };
-static const struct layout batch = { "batch fills", batch_fills, 1 };
 
 static void do_munmap(size_t length)
 {
@@ -205,20 +203,6 @@ static void do_mremap(size_t length)
 			fail("mremap");
 }
 
-/* Of a process that has the same mappings, and one thread. */
-static void do_exit(size_t length)
-{
-	pid_t child = fork();
-
-	(void)length;
-
-	if (child < 0)
-		fail("fork");
-	if (!child)
-		_exit(0);
-	waitpid(child, NULL, 0);
-}
-
 static const struct {
 	const char *name;
 	void (*run)(size_t length);
@@ -229,54 +213,124 @@ static const struct {
 	{ "mprotect", do_mprotect, { &adjacent_layout, &mixed_layout, &plain } },
 	{ "madvise(DONTNEED)", do_madvise, { &plain } },
 	{ "mremap", do_mremap, { &adjacent_layout } },
-	{ "exit", do_exit, { &adjacent_layout, &plain } },
 };
 
-static void measure(const char *name, void (*run)(size_t), const struct layout *layout, long n, int cpus)
+struct sample {
+	long counts[COUNTS];
+	unsigned long at;
+};
+
+static void take(struct sample *sample)
 {
-	long before[COUNTS], after[COUNTS];
-	struct timespec from, to;
+	read_counts(sample->counts);
+	sample->at = __builtin_ia32_rdtsc();
+}
+
+static void print(const char *name, const char *layout, long n, const struct sample *from)
+{
+	struct sample to;
+
+	to.at = __builtin_ia32_rdtsc();
+	read_counts(to.counts);
+	printf("%s,%s,%ld", name, layout, n);
+	for (int i = 0; i < COUNTS; i++)
+		printf(",%ld", to.counts[i] - from->counts[i]);
+	printf(",%lu\n", to.at - from->at);
+	fflush(stdout);
+}
+
+/* What takes long needs no repetition. */
+static int repeats(long n) { return n > 100 ? 1 : 3; }
+
+static void measure(const char *name, void (*run)(size_t), const struct layout *layout, long n)
+{
+	struct sample from;
 	size_t length;
 
-	for (int i = 0; i < REPEATS; i++) {
+	for (int i = 0; i < repeats(n); i++) {
 		length = layout->make(n);
-		all_run(cpus);
-		read_counts(before);
-		clock_gettime(CLOCK_MONOTONIC, &from);
+		all_run();
+		take(&from);
 		run(length);
-		clock_gettime(CLOCK_MONOTONIC, &to);
-		read_counts(after);
-		printf("%s,%s,%ld", name, layout->name, n);
-		for (int j = 0; j < COUNTS; j++)
-			printf(",%ld", after[j] - before[j]);
-		printf(",%ld\n", (to.tv_sec - from.tv_sec) * 1000000000L + to.tv_nsec - from.tv_nsec);
+		print(name, layout->name, n, &from);
 		munmap(AREA, 4096 * TABLE + TABLE);
 		munmap(ELSEWHERE, 4096 * PAGE);
 	}
-	fflush(stdout);
+}
+
+static void start_threads(void)
+{
+	pthread_t thread;
+
+	for (long cpu = 1; cpu < cpus; cpu++)
+		if (pthread_create(&thread, NULL, spin, (void *)cpu))
+			fail("pthread_create");
+}
+
+/* A child with threads of its own. This process has run on one CPU only, so its own flushes are not among the remote. */
+static void measure_exit(const struct layout *layout, long n)
+{
+	struct sample from;
+	int ready[2], go[2];
+	char token = 0;
+	pid_t child;
+
+	for (int i = 0; i < repeats(n); i++) {
+		if (pipe(ready) || pipe(go))
+			fail("pipe");
+		child = fork();
+		if (child < 0)
+			fail("fork");
+		if (!child) {
+			start_threads();
+			layout->make(n);
+			all_run();
+			if (write(ready[1], &token, 1) != 1 || read(go[0], &token, 1) != 1)
+				fail("pipe of the child");
+			_exit(0);
+		}
+		if (read(ready[0], &token, 1) != 1)
+			fail("pipe");
+		take(&from);
+		if (write(go[1], &token, 1) != 1 || waitpid(child, NULL, 0) != child)
+			fail("wait");
+		print("exit", layout->name, n, &from);
+		close(ready[0]);
+		close(ready[1]);
+		close(go[0]);
+		close(go[1]);
+	}
 }
 
 /* Arguments: the numbers of VMAs. */
 int main(int argc, char **argv)
 {
-	int cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	pthread_t thread;
+	struct sample from;
+	size_t length;
 
 	if (mount("proc", "/proc", "proc", 0, NULL) || mknod("/dev/mem", S_IFCHR | 0600, makedev(1, 1)))
 		fail("mount, mknod");
+	cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	device = open("/dev/mem", O_RDWR | O_SYNC);
 	if (device < 0)
 		fail("/dev/mem");
 	pin(0);
-	for (long cpu = 1; cpu < cpus; cpu++)
-		if (pthread_create(&thread, NULL, spin, (void *)cpu))
-			fail("pthread_create");
+	for (int n = 1; n < argc; n++) {
+		measure_exit(&adjacent_layout, atol(argv[n]));
+		measure_exit(&plain, atol(argv[n]));
+	}
+	/* Each copy would be a flush of its own with the threads running. */
+	length = batch_fills();
+	start_threads();
+	all_run();
+	take(&from);
+	do_munmap(length);
+	print("munmap", "batch fills", 1, &from);
 	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
 		for (const struct layout * const *l = operations[i].layouts; *l; l++)
 			for (int n = 1; n < argc; n++)
 				if (atol(argv[n]) <= (*l)->most)
-					measure(operations[i].name, operations[i].run, *l, atol(argv[n]), cpus);
-	measure("munmap", do_munmap, &batch, 1, cpus);
+					measure(operations[i].name, operations[i].run, *l, atol(argv[n]));
 	printf("done\n");
 	fflush(stdout);
 	reboot(RB_AUTOBOOT);

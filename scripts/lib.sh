@@ -149,6 +149,13 @@ plain_git() {
 	export GIT_COMMITTER_NAME=series GIT_COMMITTER_EMAIL=series@localhost
 }
 
+# mutant NAME: its patch; mutants/BASE has those that are one of their own there
+mutant() {
+	[ -f "$top/mutants/$1.patch" ] ||
+		die "no mutant '$1'" "there are: $(cd "$top/mutants" && printf '%s ' *.patch | sed 's/\.patch//g')"
+	if [ -f "$top/mutants/$base/$1.patch" ]; then say "$top/mutants/$base/$1.patch"; else say "$top/mutants/$1.patch"; fi
+}
+
 # detached PLACE COMMIT: a work tree of $tree in PLACE/linux, for kernels that are not the series as it is
 detached() {
 	! git -C "$1/linux" rev-parse -q --verify HEAD >/dev/null 2>&1 || return 0
