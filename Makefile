@@ -43,6 +43,9 @@ commits: tree  ## build and boot every commit of the series by itself
 bench:  ## flushes, IPIs and times before and after, for bench/results and README; QUICK=1: only the counts of a few
 	@scripts/bench
 
+selftests: tree  ## the kernel's own tests of what the series touches, before and after it: same verdicts
+	@scripts/selftests
+
 model:  ## search all states of the model of the race; a table of verdicts
 	@scripts/deps test
 	@sh model/run.sh
@@ -69,4 +72,4 @@ help:  ## this list
 	@echo 'make [BASE=6.12|6.1|mainline] [ARCH=x86_64] [KDIR=your/linux] [FILTER=glob] [KCONFIG=CONFIG_X=y] [ACCEL=tcg] [TIMEOUT=300] [JOBS=n]'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: kunit deps fetch tree update refresh port apply race repeat mutants commits bench model check cases send-dry-run test clean distclean help
+.PHONY: kunit deps fetch tree update refresh port apply race repeat mutants commits bench selftests model check cases send-dry-run test clean distclean help

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The only program of a small guest: runs the programs of /tests that its arguments name, each for SECONDS at most, and
+ * prints '== NAME' before and '== NAME: exit N' or '== NAME: signal N' after each.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SECONDS	60
+
+static void fail(const char *what)
+{
+	perror(what);
+	fflush(stdout);
+	reboot(RB_AUTOBOOT);
+}
+
+static void run(const char *name)
+{
+	char path[256];
+	pid_t child;
+	int status;
+
+	snprintf(path, sizeof(path), "/tests/%s", name);
+	printf("\n== %s\n", name);
+	fflush(stdout);
+	child = fork();
+	if (child < 0)
+		fail("fork");
+	if (!child) {
+		setpgid(0, 0);
+		dup2(STDOUT_FILENO, STDERR_FILENO);
+		/* Outlives exec. */
+		alarm(SECONDS);
+		execl(path, name, NULL);
+		_exit(127);
+	}
+	if (waitpid(child, &status, 0) != child)
+		fail("waitpid");
+	kill(-child, SIGKILL);
+	if (WIFSIGNALED(status))
+		printf("\n== %s: signal %d\n", name, WTERMSIG(status));
+	else
+		printf("\n== %s: exit %d\n", name, WEXITSTATUS(status));
+	fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+	if (mount("proc", "/proc", "proc", 0, NULL) || mount("tmpfs", "/tmp", "tmpfs", 0, NULL) ||
+	    mknod("/dev/mem", S_IFCHR | 0600, makedev(1, 1)) || mknod("/dev/null", S_IFCHR | 0666, makedev(1, 3)) ||
+	    mknod("/dev/zero", S_IFCHR | 0666, makedev(1, 5)))
+		fail("mount, mknod");
+	/* Some tests ask for what a kernel may lack: they skip. */
+	mount("sysfs", "/sys", "sysfs", 0, NULL);
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	if (chdir("/tmp"))
+		fail("/tmp");
+	for (int i = 1; i < argc; i++)
+		run(argv[i]);
+	printf("done\n");
+	fflush(stdout);
+	reboot(RB_AUTOBOOT);
+	return 0;
+}
