@@ -11,7 +11,9 @@ eval "plain_$(declare -f kernel)"
 # A kernel that has what 'make check' and 'make send-dry-run' call in it, and whose image is its mm/memory.c.
 kernel() {
 	plain_kernel "$@"
-	mkdir -p "$1/scripts" "$1/lib/kunit"
+	mkdir -p "$1/scripts" "$1/lib/kunit" "$1/tools/testing/selftests/mm"
+	touch "$1/tools/testing/selftests/mm/pfnmap.c"
+	echo '$(OUTPUT)/pfnmap: ; install -m 755 /dev/null $@' >"$1/tools/testing/selftests/mm/Makefile"
 	echo KUNIT_DEBUGFS_RUN >"$1/lib/kunit/debugfs.c"
 	printf '#!/bin/sh\n' | tee "$1/scripts/checkpatch.pl" >"$1/scripts/kernel-doc"
 	printf '%s\n' '#!/bin/sh' 'case $* in *--sections*) echo MMU GATHER AND TLB INVALIDATION ;; esac' \
@@ -19,6 +21,7 @@ kernel() {
 	chmod +x "$1"/scripts/*
 	sed -i 's,touch \(.*bzImage\),cp $(CURDIR)/mm/memory.c \1 \&\& cp $(CURDIR)/tools/uml $(O)/linux,' "$1/Makefile"
 	cat >>"$1/Makefile" <<-'EOT'
+		headers: ;
 		htmldocs: ; @mkdir -p $(O)/output && touch $(O)/output/mmu_gather.html
 		mm/memory.o lib/new.o: ; @mkdir -p $(O)/mm $(O)/lib && touch $(O)/$@; grep -n mutated $(CURDIR)/mm/memory.c | sed 's/^/mm\/memory.c:1: warning: /'
 	EOT
@@ -70,7 +73,7 @@ setup() {
 	done
 	cp -r "$project/bench" .
 	printf '#!/bin/sh\n' | stand_in gnuplot
-	printf '%s\n' '#!/bin/sh' 'printf "%s\n" "round 5:" "leaks: 0" munmap,adjacent,1024,2,6,0,1000 done >"$3"' >scripts/guest
+	printf '%s\n' '#!/bin/sh' 'printf "%s\n" "round 5:" "leaks: 0" munmap,adjacent,1024,2,6,0,1000 "== pfnmap" "ok 1 one" done >"$3"' >scripts/guest
 	export HOME=$BATS_TEST_TMPDIR/home
 	mkdir -p "$HOME"
 	ln -s "$work" "$HOME/series"
