@@ -195,6 +195,14 @@ static void do_madvise(size_t length)
 		fail("madvise");
 }
 
+/* Drops the pages, and faults them in again. */
+static void do_fault(size_t length)
+{
+	do_madvise(length);
+	for (size_t at = 0; at < length; at += PAGE)
+		AREA[at] = 1;
+}
+
 /* Each VMA by itself: mremap() takes no more than one. */
 static void do_mremap(size_t length)
 {
@@ -212,6 +220,7 @@ static const struct {
 	{ "mmap(MAP_FIXED)", do_map_fixed, { &adjacent_layout, &apart_layout, &mixed_layout, &plain } },
 	{ "mprotect", do_mprotect, { &adjacent_layout, &mixed_layout, &plain } },
 	{ "madvise(DONTNEED)", do_madvise, { &plain } },
+	{ "page fault", do_fault, { &plain } },
 	{ "mremap", do_mremap, { &adjacent_layout } },
 };
 
@@ -240,7 +249,7 @@ static void print(const char *name, const char *layout, long n, const struct sam
 }
 
 /* What takes long needs no repetition. */
-static int repeats(long n) { return n > 100 ? 1 : 3; }
+static int repeats(long n) { return n > 100 ? 1 : n > 10 ? 5 : 31; }
 
 static void measure(const char *name, void (*run)(size_t), const struct layout *layout, long n)
 {
