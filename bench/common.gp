@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # Grey text and lines, and no background: readable on light and on dark pages.
-set terminal svg size 720,400 dynamic font 'sans-serif,13'
+set terminal svg noenhanced size 720,400 dynamic font 'sans-serif,13'
 grey = '#808080'
 set border lc rgb grey
 set tics textcolor rgb grey

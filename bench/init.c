@@ -249,7 +249,7 @@ static void print(const char *name, const char *layout, long n, const struct sam
 }
 
 /* What takes long needs no repetition. */
-static int repeats(long n) { return n > 100 ? 1 : n > 10 ? 5 : 31; }
+static int repeats(long n) { return n > 100 ? 1 : 31; }
 
 static void measure(const char *name, void (*run)(size_t), const struct layout *layout, long n)
 {

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0
+# Makes tables and the files of the plots from what scripts/bench wrote. plot: where those go.
+
+# Of some numbers; sets least and most, too
+function median(list,    n, v, i, j, t) {
+	n = split(list, v, " ")
+	for (i = 2; i <= n; i++) {
+		t = v[i]
+		for (j = i - 1; j > 0 && v[j] > t; j--)
+			v[j + 1] = v[j]
+		v[j + 1] = t
+	}
+	least = v[1]
+	most = v[n]
+	return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
+}
+
+function range(list) {
+	median(list)
+	return least == most ? least : least " to " most
+}
+
+# Time before, divided by time after, pair by pair of boots; sets least and most
+function ratio(base, case_,    list, i) {
+	list = ""
+	for (i = 1; i <= boots[base]; i++)
+		list = list " " median(ticks[base, "before", i, case_]) / median(ticks[base, "after", i, case_])
+	return median(list)
+}
+
+function row(first, cells,    b) {
+	printf "| %s |", first
+	for (b = 1; b <= bases; b++)
+		printf cells, base[b]
+	print ""
+}
+
+BEGIN { FS = "," }
+FNR == 1 { next }
+!seen_base[$1]++ { base[++bases] = $1 }
+$5 == "vmlinux" {
+	bytes[$1] = $10
+	next
+}
+{ case_ = $5 ", " $6 ", " $7 }
+$3 == "icount" {
+	# The least is the run that no interrupt fell into.
+	if ($6 != "no PFN" || $5 == "exit")
+		next
+	if (!seen_icount[case_]++)
+		icounts[++counted] = case_
+	if (!(($1, $2, case_) in count) || $11 < count[$1, $2, case_])
+		count[$1, $2, case_] = $11
+	next
+}
+{
+	ipis[$1, $2, $3, case_] = ipis[$1, $2, $3, case_] " " $9
+}
+$3 == 4 {
+	if (!seen_case[case_]++) {
+		cases[++n] = case_
+		group[n] = $5 ", " $6
+		vmas[n] = $7
+	}
+	if ($7 > largest[$5 ", " $6])
+		largest[$5 ", " $6] = $7
+	flushes[$1, $2, case_] = $8
+	ticks[$1, $2, $4, case_] = ticks[$1, $2, $4, case_] " " $11
+	if ($4 > boots[$1])
+		boots[$1] = $4
+}
+END {
+	row("4 CPUs: operation, layout, VMAs", " %s: flushes | IPIs received | times as fast |")
+	row("---", "---|---|---|")
+	for (i = 1; i <= n; i++) {
+		for (b = 1; b <= bases; b++) {
+			if (group[i] ~ /^(munmap|mprotect|mmap\(MAP_FIXED\)), adjacent/) {
+				r = ratio(base[b], cases[i])
+				operation = group[i]
+				sub(/,.*/, "", operation)
+				print vmas[i], r, least, most >(plot base[b] " " operation)
+			}
+			if (group[i] == "munmap, adjacent")
+				print vmas[i], flushes[base[b], "before", cases[i]],
+					flushes[base[b], "after", cases[i]] >(plot base[b] " flushes")
+		}
+		if (vmas[i] != 1 && vmas[i] != largest[group[i]])
+			continue
+		printf "| %s |", cases[i]
+		for (b = 1; b <= bases; b++) {
+			time = sprintf("%.2f", ratio(base[b], cases[i])) sprintf(" (%.2f to %.2f)", least, most)
+			printf " %d → %d | %s → %s | %s |", flushes[base[b], "before", cases[i]],
+				flushes[base[b], "after", cases[i]], range(ipis[base[b], "before", 4, cases[i]]),
+				range(ipis[base[b], "after", 4, cases[i]]), time
+		}
+		print ""
+	}
+	print ""
+	row("1 CPU, no PFN VMA: operation, VMAs", " %s: instructions | of before |")
+	row("---", "---|---|")
+	for (i = 1; i <= counted; i++) {
+		name = icounts[i]
+		sub(/, no PFN/, "", name)
+		printf "| %s |", name
+		for (b = 1; b <= bases; b++) {
+			was = count[base[b], "before", icounts[i]]
+			is = count[base[b], "after", icounts[i]]
+			printf " %d → %d | %.4f |", was, is, is / was
+		}
+		print ""
+	}
+	printf "| bytes of `vmlinux` more (bloat-o-meter) |"
+	for (b = 1; b <= bases; b++)
+		printf " %d | |", bytes[base[b]]
+	print ""
+	for (b = 1; b <= bases; b++)
+		for (cpus = 2; cpus <= 8; cpus *= 2)
+			print cpus, median(ipis[base[b], "before", cpus, "munmap, adjacent, 1024"]),
+				median(ipis[base[b], "after", cpus, "munmap, adjacent, 1024"]) >(plot base[b] " ipis")
+}
