@@ -18,6 +18,7 @@ kernel() {
 	printf '#!/bin/sh\n' | tee "$1/scripts/checkpatch.pl" >"$1/scripts/kernel-doc"
 	printf '%s\n' '#!/bin/sh' 'case $* in *--sections*) echo MMU GATHER AND TLB INVALIDATION ;; esac' \
 		'echo linux-mm@kvack.org' >"$1/scripts/get_maintainer.pl"
+	printf '%s\n' '#!/bin/sh' 'echo "add/remove: 0/0 grow/shrink: 0/0 up/down: 0/0 (0)"' >"$1/scripts/bloat-o-meter"
 	chmod +x "$1"/scripts/*
 	sed -i 's,touch \(.*bzImage\),cp $(CURDIR)/mm/memory.c \1 \&\& cp $(CURDIR)/tools/uml $(O)/linux,' "$1/Makefile"
 	cat >>"$1/Makefile" <<-'EOT'
