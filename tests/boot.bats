@@ -78,6 +78,16 @@ gone() {
 	has "1 passed, 1 failed"
 }
 
+@test "a warning of the kernel that fails no case fails make" {
+	qemu < <(
+		echo "echo '[    1.234567] WARNING: CPU: 3 PID: 47 at mm/memory.c:646 free_pgtables+0x3e/0x11d'"
+		printf '    KTAP version 1\n    # Subtest: mmu_gather\n    1..1\n    ok 1 one\nok 1 mmu_gather\n' | ktap
+	)
+	run ! make
+	has "mm/memory.c:646"
+	has "1 passed, 1 failed"
+}
+
 @test "no test at all fails make" {
 	qemu < <(printf 'echo KTAP version 1; echo 1..0\n')
 	run ! make
