@@ -181,7 +181,8 @@ static void do_munmap(size_t length)
 		fail("munmap");
 }
 
-static void do_map_fixed(size_t length) { map(AREA, length, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); }
+/* More than the guest has memory for, none of which is used. */
+static void do_map_fixed(size_t length) { map(AREA, length, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0); }
 
 static void do_mprotect(size_t length)
 {
