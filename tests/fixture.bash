@@ -12,7 +12,7 @@ export NO_DEPS=1
 # A project of their own, made for each test.
 work=$BATS_TEST_TMPDIR/project
 tree=$work/build/6.12/linux
-export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@localhost GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@localhost
+export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@example.org GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@example.org
 export GIT_CONFIG_GLOBAL=/dev/null
 
 # Where the kernel's own KUnit tool is: scripts/harness knows a tree that has one.

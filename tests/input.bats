@@ -16,7 +16,7 @@ setup() { setup_project; }
 @test "a wrong ARCH is named, with the right ones" {
 	run ! make ARCH=vax
 	has "no architecture 'vax'"
-	has "x86_64, arm64, um"
+	has "x86_64, arm64, um, alpha"
 }
 
 @test "a wrong ACCEL is named, with the right ones" {
@@ -140,7 +140,7 @@ setup() { setup_project; }
 	make apply KDIR="$k"
 	[ "$(git -C "$k" symbolic-ref --short HEAD)" = mmu-gather-pfn ]
 	[ "$(git -C "$k" rev-list --count main..)" -eq 2 ]
-	[ "$(git -C "$k" log -1 --format=%ce)" = t@localhost ]
+	[ "$(git -C "$k" log -1 --format=%ce)" = t@example.org ]
 	[ -z "$(git -C "$k" status --porcelain)" ]
 	run ! make apply KDIR="$k"
 	has "has the series already"

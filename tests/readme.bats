@@ -56,6 +56,7 @@ setup() {
 		tee mutants/no-hook.patch >mutants/rearming-out.patch
 	# The source is here, and the tools are stand-ins; that a missing one is named is another test.
 	sed -i '/^#/!d' scripts/packages
+	sed -i '/^um /!d' scripts/jobs
 	echo '#!/bin/sh' >scripts/fetch
 	printf '%s\n' '#!/bin/sh' 'echo 1 passed, 0 failed' | tee scripts/lint >model/check-code.sh
 	printf '%s\n' '#!/bin/sh' 'echo 1..1; echo ok 1 all' | stand_in bats
@@ -102,4 +103,5 @@ setup() {
 	[ "$(commands | wc -l)" -gt 15 ]
 	cd "$work"
 	grep -q '^| mmu_gather: one | passed |' README.md
+	grep -q '^| um | um | none | 1 passed; ' README.md
 }
