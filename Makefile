@@ -3,7 +3,7 @@
 
 MAKEFLAGS += --no-print-directory
 
-kunit: tree  ## apply the series, build, boot and judge (the default); ARCH=x86_64|arm64|um
+kunit: tree  ## apply the series, build, boot and judge (the default); ARCH=x86_64|arm64|um|riscv|...
 	@scripts/kunit
 
 deps:  ## install what is missing (NO_DEPS=1: only say what is)
@@ -46,6 +46,12 @@ bench:  ## flushes, IPIs and times before and after, for bench/results and READM
 selftests: tree  ## the kernel's own tests of what the series touches, before and after it: same verdicts
 	@scripts/selftests
 
+matrix:  ## the suite on other architectures, compilers, configurations: all jobs, those of BASE, or JOB=riscv
+	@scripts/matrix
+
+matrix-list:  ## the jobs of 'make matrix' as JSON
+	@scripts/matrix list
+
 model:  ## search all states of the model of the race; a table of verdicts
 	@scripts/deps test
 	@sh model/run.sh
@@ -69,7 +75,7 @@ distclean:  ## remove build/, the trees in it too
 	@scripts/clean all
 
 help:  ## this list
-	@echo 'make [BASE=6.12|6.1|mainline] [ARCH=x86_64] [KDIR=your/linux] [FILTER=glob] [KCONFIG=CONFIG_X=y] [ACCEL=tcg] [TIMEOUT=300] [JOBS=n]'
+	@echo 'make [BASE=6.12|6.1|mainline] [ARCH=x86_64] [KDIR=your/linux] [FILTER=glob] [KCONFIG=CONFIG_X=y] [CC=gcc] [ACCEL=tcg] [TIMEOUT=300] [JOBS=n]'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: kunit deps fetch tree update refresh port apply race repeat mutants commits bench selftests model check cases send-dry-run test clean distclean help
+.PHONY: kunit deps fetch tree update refresh port apply race repeat mutants commits bench selftests matrix matrix-list model check cases send-dry-run test clean distclean help
