@@ -48,11 +48,15 @@ static void pin(int cpu)
 
 static volatile unsigned long turns[64];
 
+/* An emulator that runs the CPUs by turns goes on to the next one at the pause. */
+
 static void *spin(void *cpu)
 {
 	pin((long)cpu);
-	for (;;)
+	for (;;) {
 		turns[(long)cpu]++;
+		__builtin_ia32_pause();
+	}
 	return NULL;
 }
 
@@ -249,12 +253,10 @@ static void print(const char *name, const char *layout, long n, const struct sam
 	fflush(stdout);
 }
 
-/* What takes long needs no repetition; a time does, and so does a count of instructions: an interrupt adds to it. */
+/* A time takes repetitions, and so does a count of instructions, which an interrupt adds to. */
 static int repeats(long n)
 {
-	if (n > 100)
-		return 1;
-	return n > 10 && cpus > 1 ? 3 : 31;
+	return n > 100 ? 5 : 31;
 }
 
 static void measure(const char *name, void (*run)(size_t), const struct layout *layout, long n)

@@ -28,6 +28,11 @@ function ratio(base, case_,    list, i) {
 	return median(list)
 }
 
+function times(base, case_,    r) {
+	r = ratio(base, case_)
+	return sprintf("%.2f (%.2f to %.2f)", r, least, most)
+}
+
 function row(first, cells,    b) {
 	printf "| %s |", first
 	for (b = 1; b <= bases; b++)
@@ -45,7 +50,7 @@ $5 == "vmlinux" {
 { case_ = $5 ", " $6 ", " $7 }
 $3 == "icount" {
 	# The least is the run that no interrupt fell into.
-	if ($6 != "no PFN" || $5 == "exit")
+	if ($5 == "exit")
 		next
 	if (!seen_icount[case_]++)
 		icounts[++counted] = case_
@@ -84,24 +89,21 @@ END {
 				print vmas[i], flushes[base[b], "before", cases[i]],
 					flushes[base[b], "after", cases[i]] >(plot base[b] " flushes")
 		}
-		if (vmas[i] != 1 && vmas[i] != largest[group[i]])
+		if (vmas[i] != 1 && vmas[i] != 1024 && vmas[i] != largest[group[i]])
 			continue
 		printf "| %s |", cases[i]
 		for (b = 1; b <= bases; b++) {
-			time = sprintf("%.2f", ratio(base[b], cases[i])) sprintf(" (%.2f to %.2f)", least, most)
 			printf " %d → %d | %s → %s | %s |", flushes[base[b], "before", cases[i]],
 				flushes[base[b], "after", cases[i]], range(ipis[base[b], "before", 4, cases[i]]),
-				range(ipis[base[b], "after", 4, cases[i]]), time
+				range(ipis[base[b], "after", 4, cases[i]]), times(base[b], cases[i])
 		}
 		print ""
 	}
 	print ""
-	row("1 CPU, no PFN VMA: operation, VMAs", " %s: instructions | of before |")
+	row("1 CPU: operation, layout, VMAs", " %s: instructions | of before |")
 	row("---", "---|---|")
 	for (i = 1; i <= counted; i++) {
-		name = icounts[i]
-		sub(/, no PFN/, "", name)
-		printf "| %s |", name
+		printf "| %s |", icounts[i]
 		for (b = 1; b <= bases; b++) {
 			was = count[base[b], "before", icounts[i]]
 			is = count[base[b], "after", icounts[i]]
