@@ -140,8 +140,8 @@ total() {
 # The patches of a base, in order.
 series() { printf '%s\n' "$top/patches/$1"/[0-9]*.patch | grep -v /0000-; }
 
-# sparse PATCH...: the clone we are in checks out only the files that the patches touch
-sparse() { sed -n 's,^diff --git a/.* b/,/,p' "$@" | sort -u | git sparse-checkout set --no-cone --stdin; }
+# narrow PATCH...: the clone we are in checks out only the files that the patches touch
+narrow() { sed -n 's,^diff --git a/.* b/,/,p' "$@" | sort -u | git sparse-checkout set --no-cone --stdin; }
 
 # Git as the scripts mean it, whatever the user has set.
 plain_git() {
