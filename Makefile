@@ -46,6 +46,12 @@ bench:  ## flushes, IPIs and times before and after, for bench/results and READM
 selftests: tree  ## the kernel's own tests of what the series touches, before and after it: same verdicts
 	@scripts/selftests
 
+soak: tree  ## random calls on PFN mappings that are taken back, beside stress-ng; JOB=x86_64-kasan, DURATION=600 (s)
+	@scripts/soak
+
+alltests: tree  ## all KUnit suites of the base, before and after the series: same verdicts
+	@scripts/alltests
+
 matrix:  ## the suite on other architectures, compilers, configurations: all jobs, those of BASE, or JOB=riscv
 	@scripts/matrix
 
@@ -78,4 +84,4 @@ help:  ## this list
 	@echo 'make [BASE=6.12|6.1|mainline] [ARCH=x86_64] [KDIR=your/linux] [FILTER=glob] [KCONFIG=CONFIG_X=y] [CC=gcc] [ACCEL=tcg] [TIMEOUT=300] [JOBS=n]'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: kunit deps fetch tree update refresh port apply race repeat mutants commits bench selftests matrix matrix-list model check cases send-dry-run test clean distclean help
+.PHONY: kunit deps fetch tree update refresh port apply race repeat mutants commits bench selftests alltests soak matrix matrix-list model check cases send-dry-run test clean distclean help

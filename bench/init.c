@@ -2,7 +2,8 @@
 /*
  * The only program of a small guest. Threads of it keep all other CPUs busy while it unmaps, maps over, protects, moves
  * and drops mappings of raw page frames, and prints for each what the kernel counted meanwhile (/proc/vmstat, with
- * CONFIG_DEBUG_TLBFLUSH), and the time in ticks of the TSC, as the kernel has no fine clock under qboot.
+ * CONFIG_DEBUG_TLBFLUSH; arm64 counts nothing), and the time in ticks of the processor's own counter, as the kernel has
+ * no fine clock under qboot.
  * A line: operation,layout,VMAs,flushes,IPIs,pages invalidated one by one,ticks.
  * The guest ends when it has printed 'done', or an error.
  */
@@ -23,9 +24,31 @@
 
 #define PAGE		4096UL
 #define TABLE		(512 * PAGE)		/* what one page table maps */
-#define DEVICE		0x10000000UL		/* physical memory that memmap= sets aside, 64 MiB */
 #define AREA		((char *)0x100000000000UL)
 #define ELSEWHERE	((char *)0x200000000000UL)
+
+/*
+ * DEVICE: physical memory that the kernel was told to leave alone, 64 MiB. COUNTED: whether it counts flushes.
+ * An emulator that runs the CPUs by turns goes on to the next one at relax().
+ */
+#ifdef __x86_64__
+#define DEVICE		0x10000000UL
+#define COUNTED		1
+static unsigned long ticks(void) { return __builtin_ia32_rdtsc(); }
+static void relax(void) { __builtin_ia32_pause(); }
+#else
+#define DEVICE		0x70000000UL
+#define COUNTED		0
+static unsigned long ticks(void)
+{
+	unsigned long now;
+
+	asm volatile("isb; mrs %0, cntvct_el0" : "=r" (now));
+	return now;
+}
+
+static void relax(void) { asm volatile("yield"); }
+#endif
 
 static int device, cpus;
 
@@ -48,14 +71,12 @@ static void pin(int cpu)
 
 static volatile unsigned long turns[64];
 
-/* An emulator that runs the CPUs by turns goes on to the next one at the pause. */
-
 static void *spin(void *cpu)
 {
 	pin((long)cpu);
 	for (;;) {
 		turns[(long)cpu]++;
-		__builtin_ia32_pause();
+		relax();
 	}
 	return NULL;
 }
@@ -82,7 +103,7 @@ static void read_counts(long *counts)
 		length += got;
 	close(fd);
 	text[length] = 0;
-	for (int i = 0; i < COUNTS; i++) {
+	for (int i = 0; COUNTED && i < COUNTS; i++) {
 		at = strstr(text, counters[i]);
 		if (!at)
 			fail(counters[i]);
@@ -237,18 +258,21 @@ struct sample {
 static void take(struct sample *sample)
 {
 	read_counts(sample->counts);
-	sample->at = __builtin_ia32_rdtsc();
+	sample->at = ticks();
 }
 
 static void print(const char *name, const char *layout, long n, const struct sample *from)
 {
 	struct sample to;
 
-	to.at = __builtin_ia32_rdtsc();
+	to.at = ticks();
 	read_counts(to.counts);
 	printf("%s,%s,%ld", name, layout, n);
 	for (int i = 0; i < COUNTS; i++)
-		printf(",%ld", to.counts[i] - from->counts[i]);
+		if (COUNTED)
+			printf(",%ld", to.counts[i] - from->counts[i]);
+		else
+			printf(",");
 	printf(",%lu\n", to.at - from->at);
 	fflush(stdout);
 }

@@ -80,6 +80,9 @@ log_end() {
 	tail -n "${2:-20}" "$1" | sed 's/^/  | /' >&2
 }
 
+# splats CONSOLE: the first lines of what a kernel complained of; fails if there are none
+splats() { grep -aE '^(\[ *[0-9]+\.[0-9]+\] )?(WARNING|BUG|INFO): ' "$1"; }
+
 # step WHAT LOG COMMAND...: one line with the time it took, or the end of its log
 step() (
 	what=$1 log=$2

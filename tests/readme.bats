@@ -11,9 +11,11 @@ eval "plain_$(declare -f kernel)"
 # A kernel that has what 'make check' and 'make send-dry-run' call in it, and whose image is its mm/memory.c.
 kernel() {
 	plain_kernel "$@"
-	mkdir -p "$1/scripts" "$1/lib/kunit" "$1/tools/testing/selftests/mm"
+	mkdir -p "$1/scripts" "$1/include/linux" "$1/lib/kunit" "$1/tools/testing/selftests/mm"
 	touch "$1/tools/testing/selftests/mm/pfnmap.c"
 	echo '$(OUTPUT)/pfnmap: ; install -m 755 /dev/null $@' >"$1/tools/testing/selftests/mm/Makefile"
+	echo vm_flags_set >"$1/include/linux/mm.h"
+	touch "$1/mm/Makefile"
 	echo KUNIT_DEBUGFS_RUN >"$1/lib/kunit/debugfs.c"
 	printf '#!/bin/sh\n' | tee "$1/scripts/checkpatch.pl" >"$1/scripts/kernel-doc"
 	printf '%s\n' '#!/bin/sh' 'case $* in *--sections*) echo MMU GATHER AND TLB INVALIDATION ;; esac' \
@@ -52,11 +54,12 @@ setup() {
 	done
 	sed -i 's/\*\*\* .* HERE \*\*\*/ten and twenty/' patches/*/0000-*
 	mkdir mutants model tests
+	cp "$project"/tests/*.c tests
 	printf '%s\n' '--- a/mm/memory.c' '+++ b/mm/memory.c' '@@ -1,2 +1,3 @@' ' 1' '+mutated' ' 2' |
 		tee mutants/no-hook.patch >mutants/rearming-out.patch
 	# The source is here, and the tools are stand-ins; that a missing one is named is another test.
 	sed -i '/^#/!d' scripts/packages
-	sed -i '/^um /!d' scripts/jobs
+	sed -i '/^um \|^x86_64-kasan /!d' scripts/jobs
 	echo '#!/bin/sh' >scripts/fetch
 	printf '%s\n' '#!/bin/sh' 'echo 1 passed, 0 failed' | tee scripts/lint >model/check-code.sh
 	printf '%s\n' '#!/bin/sh' 'echo 1..1; echo ok 1 all' | stand_in bats
@@ -70,12 +73,12 @@ setup() {
 				"    ${not}ok 1 one" "${not}ok 1 mmu_gather"
 		EOT
 	done
-	for tool in codespell "git-send-email --nothing"; do
+	for tool in codespell stress-ng "git-send-email --nothing"; do
 		printf '#!/bin/sh\ncat >/dev/null\n' | stand_in "${tool%% *}"
 	done
 	cp -r "$project/bench" .
 	printf '#!/bin/sh\n' | stand_in gnuplot
-	printf '%s\n' '#!/bin/sh' 'printf "%s\n" "round 5:" "leaks: 0" munmap,adjacent,1024,2,6,0,1000 "== pfnmap" "ok 1 one" done >"$3"' >scripts/guest
+	printf '%s\n' '#!/bin/sh' 'printf "%s\n" "round 5:" "leaks: 0" "stale: 0, leaks: 0" munmap,adjacent,1024,2,6,0,1000 "== pfnmap" "ok 1 one" done >"$3"' >scripts/guest
 	export HOME=$BATS_TEST_TMPDIR/home
 	mkdir -p "$HOME"
 	ln -s "$work" "$HOME/series"

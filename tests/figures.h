@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What is in use in a small guest whose only programs are ours: to tell whether something is left behind. */
+#ifndef FIGURES_H
+#define FIGURES_H
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <unistd.h>
+
+/* In pages and objects. */
+static const char * const figures[] = {
+	"pages", "threads", "filp", "mm_struct", "vm_area_struct", "task_struct", "inode_cache",
+};
+#define FIGURES	(sizeof(figures) / sizeof(figures[0]))
+
+/* Says what failed and why, and ends the guest. */
+static void fail(const char *what)
+{
+	perror(what);
+	fflush(stdout);
+	reboot(RB_AUTOBOOT);
+}
+
+/* Writes @what to the file @path. */
+static void say(const char *path, const char *what)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0 || write(fd, what, strlen(what)) < 0)
+		fail(path);
+	close(fd);
+}
+
+/* The number that follows @name in a file of such lines; ends the guest if there is none. */
+static long number(const char *path, const char *name)
+{
+	size_t length = strlen(name);
+	char line[512];
+	FILE *file = fopen(path, "r");
+
+	if (!file)
+		fail(path);
+	while (fgets(line, sizeof(line), file)) {
+		if (strncmp(line, name, length) || line[length] != ' ')
+			continue;
+		fclose(file);
+		return atol(line + length);
+	}
+	fail(name);
+	return 0;
+}
+
+/* Threads of the kernel, and this process; workers come and go as they like. */
+static long threads(void)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	char path[300], name[32];
+	long count = 0;
+	FILE *file;
+
+	if (!proc)
+		fail("/proc");
+	while ((entry = readdir(proc))) {
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || !(file = fopen(path, "r")))
+			continue;
+		count += fgets(name, sizeof(name), file) && strncmp(name, "kworker", 7);
+		fclose(file);
+	}
+	closedir(proc);
+	return count;
+}
+
+/* Pages that nobody has: what is free, and what each CPU keeps at hand. */
+static long free_pages(void)
+{
+	FILE *file = fopen("/proc/zoneinfo", "r");
+	char line[512];
+	long count = 0, pages;
+
+	if (!file)
+		fail("/proc/zoneinfo");
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, " pages free %ld", &pages) == 1 || sscanf(line, " count: %ld", &pages) == 1)
+			count += pages;
+	fclose(file);
+	return count;
+}
+
+/* Fills @now with FIGURES figures. */
+static void read_figures(long *now)
+{
+	static const long total = 1 << 18; /* of this guest, which has 1 GiB */
+
+	/* Twice: RCU and work queues free what the first has let go. */
+	for (int i = 0; i < 2; i++) {
+		say("/proc/sys/vm/drop_caches", "3");
+		usleep(300000);
+	}
+	say("/proc/sys/vm/stat_refresh", "1");
+	now[0] = total - free_pages();
+	now[1] = threads();
+	for (size_t i = 2; i < FIGURES; i++)
+		now[i] = number("/proc/slabinfo", figures[i]);
+}
+
+/* How many figures grew by @most or more from @before to @now; a line for each. */
+static int leaks(const long *before, const long *now, long most)
+{
+	int count = 0;
+
+	for (size_t i = 0; i < FIGURES; i++) {
+		if (now[i] - before[i] < most)
+			continue;
+		printf("leak: %s grew by %ld\n", figures[i], now[i] - before[i]);
+		count++;
+	}
+	return count;
+}
+
+#endif

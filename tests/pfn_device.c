@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /dev/pfn, a driver as the series has it in mind: maps PAGES frames that the kernel has no struct page for, and takes
+ * them back with unmap_mapping_range(). Put into the kernel of 'make soak', never sent.
+ * Page N of the file is a frame in a VM_PFNMAP VMA, page PAGES + N the same frame in a VM_MIXEDMAP VMA.
+ * Its ioctl(REVOKE + first, count), for one caller at a time: nobody may reach these frames now, and who tries gets SIGBUS; they
+ * hold POISON for HOLD us or more, and OWNED again before anyone may. Returns how many of them somebody wrote to
+ * meanwhile. Who reads POISON had a stale TLB entry.
+ * /dev/gate maps nothing. Its ioctl() keeps everybody from unlinking a VMA of it for DELAY ms: munmap() waits there with
+ * what it has unlinked before, long enough for the frames to be taken back.
+ */
+#include <linux/delay.h>
+#include <linux/fs.h>
+#include <linux/init.h>
+#include <linux/io.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/rwsem.h>
+
+#define PAGES	16UL
+#define FRAMES	0x38000000UL	/* mem=896M leaves them to us */
+#define REVOKE	0x5000U		/* small numbers have a meaning for every file */
+#define HOLD	500
+#define DELAY	5
+#define OWNED	0x600dUL
+#define POISON	0xdeadUL
+
+static DECLARE_RWSEM(revoke_lock);
+static unsigned long revoked, revoked_end;	/* frames, under revoke_lock */
+static unsigned long *frames;
+
+static unsigned long *frame(unsigned long i)
+{
+	return frames + i * PAGE_SIZE / sizeof(*frames);
+}
+
+static vm_fault_t pfn_fault(struct vm_fault *vmf)
+{
+	unsigned long i = vmf->pgoff % PAGES;
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+
+	if (vmf->pgoff >= 2 * PAGES)
+		return ret;
+	down_read(&revoke_lock);
+	if (i < revoked || i >= revoked_end)
+		ret = vmf_insert_pfn(vmf->vma, vmf->address, (FRAMES >> PAGE_SHIFT) + i);
+	up_read(&revoke_lock);
+	return ret;
+}
+
+static const struct vm_operations_struct pfn_vm_ops = { .fault = pfn_fault };
+
+static int pfn_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	bool pfnmap = vma->vm_pgoff < PAGES;
+
+	/* Copies of frames are for VM_MIXEDMAP. */
+	if (pfnmap && !(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	vm_flags_set(vma, VM_DONTDUMP | (pfnmap ? VM_PFNMAP : VM_MIXEDMAP));
+	vma->vm_ops = &pfn_vm_ops;
+	return 0;
+}
+
+/* No fault that saw the old range maps anything after this. */
+static void set_revoked(unsigned long first, unsigned long end)
+{
+	down_write(&revoke_lock);
+	revoked = first;
+	revoked_end = end;
+	up_write(&revoke_lock);
+}
+
+static long pfn_ioctl(struct file *file, unsigned int cmd, unsigned long count)
+{
+	unsigned long i, first = cmd - REVOKE, end = first + count;
+	long written = 0;
+
+	if (first >= PAGES || end > PAGES)
+		return -EINVAL;
+	set_revoked(first, end);
+	for (i = 0; i < 2; i++)
+		unmap_mapping_range(file->f_mapping, (i * PAGES + first) << PAGE_SHIFT, count << PAGE_SHIFT, 1);
+	for (i = first; i < end; i++)
+		WRITE_ONCE(*frame(i), POISON);
+	usleep_range(HOLD, 2 * HOLD);
+	for (i = first; i < end; i++) {
+		written += READ_ONCE(*frame(i)) != POISON;
+		WRITE_ONCE(*frame(i), OWNED);
+	}
+	set_revoked(0, 0);
+	return written;
+}
+
+static const struct file_operations pfn_fops = {
+	.mmap		= pfn_mmap,
+	.unlocked_ioctl	= pfn_ioctl,
+};
+
+static vm_fault_t gate_fault(struct vm_fault *vmf)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+static const struct vm_operations_struct gate_vm_ops = { .fault = gate_fault };
+
+static int gate_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &gate_vm_ops;
+	return 0;
+}
+
+static long gate_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	i_mmap_lock_write(file->f_mapping);
+	msleep(DELAY);
+	i_mmap_unlock_write(file->f_mapping);
+	return 0;
+}
+
+static const struct file_operations gate_fops = {
+	.mmap		= gate_mmap,
+	.unlocked_ioctl	= gate_ioctl,
+};
+
+static struct miscdevice pfn_device = { .minor = 200, .name = "pfn", .fops = &pfn_fops };
+static struct miscdevice gate_device = { .minor = 201, .name = "gate", .fops = &gate_fops };
+
+static int __init pfn_init(void)
+{
+	frames = memremap(FRAMES, PAGES << PAGE_SHIFT, MEMREMAP_WB);
+	if (!frames)
+		return -ENOMEM;
+	for (unsigned long i = 0; i < PAGES; i++)
+		*frame(i) = OWNED;
+	return misc_register(&pfn_device) ?: misc_register(&gate_device);
+}
+device_initcall(pfn_init);

@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * soak SECONDS SEED [FIRST]: the only program of a small guest with /dev/pfn and /dev/gate (pfn_device.c). For SECONDS,
+ * rounds of random calls: threads of one process map, protect, move, drop, unmap, read and write over each other while
+ * others read what is there. Meanwhile one process takes the frames back over and over, one shuts the gate, and
+ * stress-ng keeps the machine busy, where the guest has it. What a round calls follows from SEED and its number; the
+ * first is FIRST.
+ * A round in which anybody reached a frame that was taken back is stale. It ends the run, and is shortened to what
+ * still is stale within TRIES runs.
+ * Last lines: 'leak: ' for each figure that grew, and 'stale: N, leaks: N'.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "figures.h"
+
+#define PAGE		4096UL
+#define ARENA		((char *)0x100000000000UL)
+#define PAGES		16UL	/* of the arena */
+#define FRAMES		16UL	/* of the device, once for VM_PFNMAP and once for VM_MIXEDMAP */
+#define TAKEN		4	/* frames taken back at once */
+#define REVOKE		0x5000	/* see pfn_device.c */
+#define POISON		0xdeadUL
+#define WORKERS		2
+#define WATCHERS	2
+#define READS		20000	/* of one page, before a watcher goes on to the next */
+#define CALLS		96	/* of all workers, in a round */
+#define TRIES		30
+#define PAUSE		1000	/* us between two revokes, and between two turns of the gate */
+#define SETTLED		20	/* rounds */
+#define NOISE		500	/* pages and objects that caches keep */
+
+enum op { MAP_PFN, MAP_MIXED, MAP_COPY, MAP_PLAIN, MAP_GATE, PROTECT, MOVE, DROP, UNMAP, READ, WRITE, OPS };
+static const char * const ops[OPS] = {
+	"mmap shared PFNMAP", "mmap shared MIXEDMAP", "mmap private MIXEDMAP", "mmap plain", "mmap gate", "mprotect", "mremap",
+	"madvise(DONTNEED)", "munmap", "read", "write",
+};
+
+/* Worker @worker does @op to @pages pages of the arena from @page on; @arg is where to, or with which protection. */
+struct call {
+	int worker;
+	enum op op;
+	unsigned int page, pages, arg;
+};
+
+/* What the processes tell each other. */
+static struct shared {
+	volatile int stop;
+	volatile long stale, calls, revokes;
+} *shared;
+
+static int device, gate;
+
+static uint64_t next(uint64_t *state)
+{
+	/* splitmix64, https://prng.di.unimi.it */
+	uint64_t z = *state += 0x9e3779b97f4a7c15;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+	return z ^ (z >> 31);
+}
+
+static void make(struct call *calls, uint64_t seed, uint64_t round)
+{
+	uint64_t state = seed ^ round << 32;
+
+	for (int i = 0; i < CALLS; i++) {
+		calls[i].worker = next(&state) % WORKERS;
+		calls[i].op = next(&state) % OPS;
+		calls[i].page = next(&state) % PAGES;
+		calls[i].pages = 1 + next(&state) % (PAGES - calls[i].page);
+		/* Short mappings, of which much goes at once. */
+		if (calls[i].op < PROTECT && calls[i].pages > FRAMES / 4)
+			calls[i].pages = 1 + next(&state) % (FRAMES / 4);
+		calls[i].arg = next(&state) % (calls[i].op < PROTECT ? FRAMES - calls[i].pages + 1 :
+					       PAGES - calls[i].pages + 1);
+	}
+}
+
+static __thread sigjmp_buf fault;
+
+static void on_fault(int signal)
+{
+	(void)signal;
+	siglongjmp(fault, 1);
+}
+
+static void check(unsigned long word)
+{
+	if (word == POISON)
+		__atomic_add_fetch(&shared->stale, 1, __ATOMIC_RELAXED);
+}
+
+/* Reads a word of each of @pages pages from @page on, or writes @value to it; pages that are not there are left out. */
+static void touch(unsigned int page, unsigned int pages, unsigned long value)
+{
+	for (volatile unsigned int i = 0; i < pages; i++) {
+		volatile unsigned long *word = (unsigned long *)(ARENA + (page + i) * PAGE);
+
+		if (sigsetjmp(fault, 0))
+			continue;
+		if (value)
+			*word = value;
+		else
+			check(*word);
+	}
+}
+
+/* A call may fail: the others have changed the arena meanwhile. */
+static void do_call(const struct call *call)
+{
+	static const int protections[] = { PROT_READ | PROT_WRITE, PROT_READ, PROT_NONE };
+	char *at = ARENA + call->page * PAGE;
+	size_t length = call->pages * PAGE;
+	int rw = PROT_READ | PROT_WRITE;
+
+	switch (call->op) {
+	case MAP_PFN:
+		mmap(at, length, rw, MAP_SHARED | MAP_FIXED, device, call->arg * PAGE);
+		break;
+	case MAP_MIXED:
+		mmap(at, length, rw, MAP_SHARED | MAP_FIXED, device, (FRAMES + call->arg) * PAGE);
+		break;
+	case MAP_COPY:
+		mmap(at, length, rw, MAP_PRIVATE | MAP_FIXED, device, (FRAMES + call->arg) * PAGE);
+		break;
+	case MAP_PLAIN:
+		mmap(at, length, rw, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		break;
+	case MAP_GATE:
+		mmap(at, length, rw, MAP_SHARED | MAP_FIXED, gate, 0);
+		break;
+	case PROTECT:
+		mprotect(at, length, protections[call->arg % 3]);
+		break;
+	case MOVE:
+		mremap(at, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, ARENA + call->arg * PAGE);
+		break;
+	case DROP:
+		madvise(at, length, MADV_DONTNEED);
+		break;
+	case UNMAP:
+		munmap(at, length);
+		break;
+	case READ:
+		touch(call->page, call->pages, 0);
+		break;
+	default:
+		touch(call->page, call->pages, 1 + call->worker);
+	}
+}
+
+struct worker {
+	pthread_t thread;
+	int number;
+	const struct call *calls;
+	int count;
+};
+static pthread_barrier_t start;
+static volatile int working;
+
+static void *work(void *arg)
+{
+	struct worker *worker = arg;
+	long done = 0;
+
+	pthread_barrier_wait(&start);
+	for (int i = 0; i < worker->count; i++) {
+		if (worker->calls[i].worker != worker->number)
+			continue;
+		do_call(&worker->calls[i]);
+		done++;
+	}
+	__atomic_add_fetch(&shared->calls, done, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/* Reads one page after the other, as long as it is there, so that it is in the TLB of this CPU when it goes. */
+static void *watch(void *arg)
+{
+	volatile uint64_t state = (uintptr_t)arg;
+
+	pthread_barrier_wait(&start);
+	while (working) {
+		uint64_t now = state;
+		volatile unsigned long *word = (unsigned long *)(ARENA + next(&now) % PAGES * PAGE);
+
+		state = now;
+		if (sigsetjmp(fault, 0))
+			continue;
+		for (int i = 0; i < READS && working; i++)
+			check(*word);
+	}
+	return NULL;
+}
+
+static void spawn(pthread_t *thread, void *(*function)(void *), void *arg)
+{
+	if (pthread_create(thread, NULL, function, arg))
+		fail("pthread_create");
+}
+
+/* A process of its own that does these calls, and exits with all that is still mapped then. */
+static void play(const struct call *calls, int count)
+{
+	struct worker workers[WORKERS];
+	pthread_t watchers[WATCHERS];
+
+	pthread_barrier_init(&start, NULL, WORKERS + WATCHERS);
+	working = 1;
+	for (int i = 0; i < WORKERS; i++) {
+		workers[i] = (struct worker){ .number = i, .calls = calls, .count = count };
+		spawn(&workers[i].thread, work, &workers[i]);
+	}
+	for (long i = 0; i < WATCHERS; i++)
+		spawn(&watchers[i], watch, (void *)i);
+	for (int i = 0; i < WORKERS; i++)
+		pthread_join(workers[i].thread, NULL);
+	working = 0;
+	for (int i = 0; i < WATCHERS; i++)
+		pthread_join(watchers[i], NULL);
+	_exit(0);
+}
+
+static pid_t child(void)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		fail("fork");
+	return pid;
+}
+
+static void wait_for(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid)
+		fail("waitpid");
+	if (WIFSIGNALED(status))
+		printf("a process was killed by signal %d\n", WTERMSIG(status));
+}
+
+/* Whether a run of these calls was stale. */
+static int stale(const struct call *calls, int count)
+{
+	pid_t pid;
+
+	shared->stale = 0;
+	pid = child();
+	if (!pid)
+		play(calls, count);
+	wait_for(pid);
+	return shared->stale != 0;
+}
+
+static int stale_within_tries(const struct call *calls, int count, long *runs)
+{
+	for (int i = 0; i < TRIES; i++) {
+		++*runs;
+		if (stale(calls, count))
+			return 1;
+	}
+	return 0;
+}
+
+/* Takes out what it can: half of the calls, a quarter, ... one, until none can go. Returns how many are left. */
+static int shorten(struct call *calls, int count, long *runs)
+{
+	struct call fewer[CALLS];
+	int was;
+
+	for (int chunk = count / 2; chunk; chunk = chunk > 1 ? chunk / 2 : count < was) {
+		was = count;
+		for (int at = 0; at < count;) {
+			int length = chunk < count - at ? chunk : count - at;
+
+			memcpy(fewer, calls, at * sizeof(*calls));
+			memcpy(fewer + at, calls + at + length, (count - at - length) * sizeof(*calls));
+			if (stale_within_tries(fewer, count - length, runs)) {
+				count -= length;
+				memcpy(calls, fewer, count * sizeof(*calls));
+			} else {
+				at += length;
+			}
+		}
+	}
+	return count;
+}
+
+static void report(uint64_t seed, long round, struct call *calls)
+{
+	long runs = 0;
+	int count;
+
+	printf("stale: seed %lu, round %ld\n", seed, round);
+	fflush(stdout);
+	count = shorten(calls, CALLS, &runs);
+	printf("%d calls, shortened to %d in %ld runs:\n", CALLS, count, runs);
+	for (int i = 0; i < count; i++)
+		printf("  worker %d: %s, pages %u to %u, argument %u\n", calls[i].worker, ops[calls[i].op], calls[i].page,
+		       calls[i].page + calls[i].pages - 1, calls[i].arg);
+}
+
+/* Takes the frames back over and over. */
+static void take_back(void)
+{
+	uint64_t state = 0;
+
+	while (!shared->stop) {
+		unsigned long first = next(&state) % (FRAMES - TAKEN + 1);
+		int written = ioctl(device, REVOKE + first, TAKEN);
+
+		if (written < 0)
+			fail("/dev/pfn: ioctl");
+		__atomic_add_fetch(&shared->stale, written, __ATOMIC_RELAXED);
+		shared->revokes++;
+		usleep(PAUSE);
+	}
+	_exit(0);
+}
+
+/* Shuts the gate over and over. */
+static void shut(void)
+{
+	while (!shared->stop) {
+		if (ioctl(gate, 0, 0))
+			fail("/dev/gate: ioctl");
+		usleep(PAUSE);
+	}
+	_exit(0);
+}
+
+/* Starts stress-ng's stressors, one after the other, with the libraries that lie beside it, if it is there. */
+static pid_t stress(long seconds)
+{
+	static const char with[] =
+		"madvise,mmap,mmapaddr,mmapfixed,mmapfork,mmapmany,mprotect,mremap,msync,munmap,pagemove,shm,vm,vm-segv";
+	char each[24];
+	pid_t pid;
+
+	if (access("/tests/stress-ng", X_OK))
+		return 0;
+	pid = child();
+	if (pid)
+		return pid;
+	say("/proc/self/oom_score_adj", "1000");
+	snprintf(each, sizeof(each), "%ld", seconds / 14);
+	execl("/tests/ld-linux-x86-64.so.2", "ld.so", "--library-path", "/tests", "/tests/stress-ng", "--quiet", "--seq", "1",
+	      "--with", with, "--timeout", each, "--vm-bytes", "64M", "--mmap-bytes", "64M", "--mremap-bytes", "16M", "--temp-path",
+	      "/tmp", NULL);
+	fail("stress-ng");
+	return -1;
+}
+
+int main(int argc, char **argv)
+{
+	long seconds = argc > 1 ? atol(argv[1]) : 0, round = argc > 3 ? atol(argv[3]) : 0, first = round, found = 0;
+	uint64_t seed = argc > 2 ? strtoul(argv[2], NULL, 0) : 0;
+	struct sigaction action = { .sa_handler = on_fault, .sa_flags = SA_NODEFER };
+	long before[FIGURES], now[FIGURES];
+	struct call calls[CALLS];
+	pid_t stressor = 0, revoker, keeper;
+	time_t end;
+
+	if (mount("proc", "/proc", "proc", 0, NULL) || mount("tmpfs", "/tmp", "tmpfs", 0, NULL) ||
+	    mknod("/dev/pfn", S_IFCHR | 0600, makedev(10, 200)) ||
+	    mknod("/dev/gate", S_IFCHR | 0600, makedev(10, 201)) ||
+	    mknod("/dev/null", S_IFCHR | 0666, makedev(1, 3)) ||
+	    mknod("/dev/zero", S_IFCHR | 0666, makedev(1, 5)))
+		fail("mount, mknod");
+	mount("sysfs", "/sys", "sysfs", 0, NULL);
+	device = open("/dev/pfn", O_RDWR);
+	gate = open("/dev/gate", O_RDWR);
+	if (device < 0 || gate < 0)
+		fail("/dev/pfn, /dev/gate");
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		fail("mmap");
+	/* Where memory runs out, stress-ng shall be killed. */
+	say("/proc/self/oom_score_adj", "-1000");
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	revoker = child();
+	if (!revoker)
+		take_back();
+	keeper = child();
+	if (!keeper)
+		shut();
+
+	for (end = time(NULL) + seconds; time(NULL) < end && !found; round++) {
+		if (round == first + SETTLED) {
+			read_figures(before);
+			stressor = stress(seconds);
+		}
+		make(calls, seed, round);
+		found = stale(calls, CALLS);
+		if (round % 1000 == 999) {
+			printf("round %ld, %ld calls, %ld revokes\n", round + 1, shared->calls, shared->revokes);
+			fflush(stdout);
+		}
+	}
+	printf("seed %lu: %ld rounds, %ld calls, %ld revokes, %ld flushes\n", seed, round - first, shared->calls,
+	       shared->revokes, number("/proc/vmstat", "nr_tlb_remote_flush"));
+	if (found)
+		report(seed, round - 1, calls);
+	shared->stop = 1;
+	wait_for(revoker);
+	wait_for(keeper);
+	if (stressor)
+		wait_for(stressor);
+	read_figures(now);
+	printf("stale: %ld, leaks: %d\n", found, round > first + SETTLED ? leaks(before, now, NOISE + (round - first) / 4) : 0);
+	fflush(stdout);
+	reboot(RB_AUTOBOOT);
+	return 0;
+}
