@@ -375,12 +375,12 @@ int main(int argc, char **argv)
 	time_t end;
 
 	if (mount("proc", "/proc", "proc", 0, NULL) || mount("tmpfs", "/tmp", "tmpfs", 0, NULL) ||
+	    mount("sysfs", "/sys", "sysfs", 0, NULL) ||
 	    mknod("/dev/pfn", S_IFCHR | 0600, makedev(10, 200)) ||
 	    mknod("/dev/gate", S_IFCHR | 0600, makedev(10, 201)) ||
 	    mknod("/dev/null", S_IFCHR | 0666, makedev(1, 3)) ||
 	    mknod("/dev/zero", S_IFCHR | 0666, makedev(1, 5)))
 		fail("mount, mknod");
-	mount("sysfs", "/sys", "sysfs", 0, NULL);
 	device = open("/dev/pfn", O_RDWR);
 	gate = open("/dev/gate", O_RDWR);
 	if (device < 0 || gate < 0)
