@@ -38,7 +38,7 @@
 #define TRIES		30
 #define PAUSE		1000	/* us between two revokes, and between two turns of the gate */
 #define SETTLED		20	/* rounds */
-#define NOISE		500	/* pages and objects that caches keep */
+#define NOISE		100	/* pages and objects that caches keep */
 
 enum op { MAP_PFN, MAP_MIXED, MAP_COPY, MAP_PLAIN, MAP_GATE, PROTECT, MOVE, DROP, UNMAP, READ, WRITE, OPS };
 static const char * const ops[OPS] = {
