@@ -23,7 +23,7 @@ function range(list) {
 # Time before, divided by time after, pair by pair of boots; sets least and most
 function ratio(base, case_,    list, i) {
 	list = ""
-	for (i = 1; i <= boots[base]; i++)
+	for (i = 1; (base, "after", i, case_) in ticks; i++)
 		list = list " " median(ticks[base, "before", i, case_]) / median(ticks[base, "after", i, case_])
 	return median(list)
 }
@@ -47,6 +47,10 @@ function instructions(guest, title, unit,    i, b, was, is) {
 	for (i = 1; i <= counted[guest]; i++) {
 		printf "| %s |", icounts[guest, i]
 		for (b = 1; b <= bases; b++) {
+			if (!((base[b], "after", guest, icounts[guest, i]) in count)) {
+				printf " - | - |"
+				continue
+			}
 			was = count[base[b], "before", guest, icounts[guest, i]]
 			is = count[base[b], "after", guest, icounts[guest, i]]
 			printf " %d → %d | %.4f |", was, is, is / was
@@ -94,8 +98,6 @@ $3 == 4 {
 		largest[$5 ", " $6] = $7
 	flushes[$1, $2, case_] = $8
 	ticks[$1, $2, $4, case_] = ticks[$1, $2, $4, case_] " " $11
-	if ($4 > boots[$1])
-		boots[$1] = $4
 }
 END {
 	row("4 CPUs: operation, layout, VMAs", " %s: flushes | IPIs received | times as fast |")
@@ -135,7 +137,7 @@ END {
 		for (i = 1; i <= arm64s; i++) {
 			printf "| %s |", substr(arm64[i], 7)
 			for (b = 1; b <= bases; b++)
-				printf " %s |", times(base[b], arm64[i])
+				printf " %s |", (base[b], "after", 1, arm64[i]) in ticks ? times(base[b], arm64[i]) : "-"
 			print ""
 		}
 		print ""
