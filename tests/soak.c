@@ -7,7 +7,7 @@
  * first is FIRST.
  * A round in which anybody reached a frame that was taken back is stale. It ends the run, and is shortened to what
  * still is stale within TRIES runs.
- * Last lines: 'leak: ' for each figure that grew, and 'stale: N, leaks: N'.
+ * Last lines: 'unwell: ' for a process that failed, 'leak: ' for each figure that grew, and 'stale: N, leaks: N'.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -242,6 +242,7 @@ static pid_t child(void)
 	return pid;
 }
 
+/* Says it if the process did not end well. */
 static void wait_for(pid_t pid)
 {
 	int status;
@@ -249,7 +250,9 @@ static void wait_for(pid_t pid)
 	if (waitpid(pid, &status, 0) != pid)
 		fail("waitpid");
 	if (WIFSIGNALED(status))
-		printf("a process was killed by signal %d\n", WTERMSIG(status));
+		printf("unwell: signal %d\n", WTERMSIG(status));
+	else if (WEXITSTATUS(status))
+		printf("unwell: exit %d\n", WEXITSTATUS(status));
 }
 
 /* Whether a run of these calls was stale. */
@@ -342,12 +345,9 @@ static void shut(void)
 	_exit(0);
 }
 
-/* Starts stress-ng's stressors, one after the other, with the libraries that lie beside it, if it is there. */
-static pid_t stress(long seconds)
+/* Starts stress-ng, with the libraries that lie beside it, if it is there. */
+static pid_t stress(const char *seconds)
 {
-	static const char with[] =
-		"madvise,mmap,mmapaddr,mmapfixed,mmapfork,mmapmany,mprotect,mremap,msync,munmap,pagemove,shm,vm,vm-segv";
-	char each[24];
 	pid_t pid;
 
 	if (access("/tests/stress-ng", X_OK))
@@ -356,10 +356,9 @@ static pid_t stress(long seconds)
 	if (pid)
 		return pid;
 	say("/proc/self/oom_score_adj", "1000");
-	snprintf(each, sizeof(each), "%ld", seconds / 14);
-	execl("/tests/ld-linux-x86-64.so.2", "ld.so", "--library-path", "/tests", "/tests/stress-ng", "--quiet", "--seq", "1",
-	      "--with", with, "--timeout", each, "--vm-bytes", "64M", "--mmap-bytes", "64M", "--mremap-bytes", "16M", "--temp-path",
-	      "/tmp", NULL);
+	execl("/tests/ld-linux-x86-64.so.2", "ld.so", "--library-path", "/tests", "/tests/stress-ng", "--quiet", "--timeout",
+	      seconds, "--temp-path", "/tmp", "--madvise", "1", "--mmap", "1", "--mmap-bytes", "32M", "--mprotect", "1", "--mremap",
+	      "1", "--mremap-bytes", "8M", "--munmap", "1", "--vm", "1", "--vm-bytes", "32M", NULL);
 	fail("stress-ng");
 	return -1;
 }
@@ -402,7 +401,7 @@ int main(int argc, char **argv)
 	for (end = time(NULL) + seconds; time(NULL) < end && !found; round++) {
 		if (round == first + SETTLED) {
 			read_figures(before);
-			stressor = stress(seconds);
+			stressor = stress(argv[1]);
 		}
 		make(calls, seed, round);
 		found = stale(calls, CALLS);
