@@ -83,6 +83,19 @@ log_end() {
 # splats CONSOLE: the first lines of what a kernel complained of; fails if there are none
 splats() { grep -aE '^(\[ *[0-9]+\.[0-9]+\] )?(WARNING|BUG|INFO): ' "$1"; }
 
+# verdicts RESULT: what kunit.py parse said, a line a case: suite, group of parameters if there is one, case, verdict; tabs
+verdicts() {
+	sed 's/^\[[0-9:]*\] //' "$1" | awk '
+		/^=+ .* \([0-9]+ subtests?\) =+$/ { suite = $2; next }
+		/^=+ .*  =+$/ { group = $2; next }
+		/^=+ \[[A-Z]+\] / { if (group) group = ""; else suite = ""; next }
+		/^\[(PASSED|FAILED|SKIPPED|CRASHED)\] / {
+			verdict = tolower(substr($1, 2, length($1) - 2))
+			sub(/^[^ ]* /, "")
+			print suite "\t" group "\t" $0 "\t" verdict
+		}'
+}
+
 # step WHAT LOG COMMAND...: one line with the time it took, or the end of its log
 step() (
 	what=$1 log=$2
@@ -159,13 +172,23 @@ mutant() {
 	if [ -f "$top/mutants/$base/$1.patch" ]; then say "$top/mutants/$base/$1.patch"; else say "$top/mutants/$1.patch"; fi
 }
 
-# detached PLACE COMMIT: a work tree of $tree in PLACE/linux, for kernels that are not the series as it is
+# detached PLACE COMMIT: a work tree of $tree in PLACE/linux, as COMMIT has it, for kernels that are not the series as it is
 detached() {
-	! git -C "$1/linux" rev-parse -q --verify HEAD >/dev/null 2>&1 || return 0
+	if git -C "$1/linux" rev-parse -q --verify HEAD >/dev/null 2>&1; then
+		git -C "$1/linux" checkout -q --detach --force "$2"
+		return
+	fi
 	rm -rf "$1"
 	mkdir -p "$1"
 	git -C "$tree" worktree prune
 	step "$base: ${1##*/}: a tree" "$logs/${1##*/}.log" git -C "$tree" worktree add --detach "$1/linux" "$2"
+}
+
+# mutate PLACE: puts $MUTANT, if there is one, into the work tree of PLACE
+mutate() {
+	[ -n "${MUTANT-}" ] || return 0
+	patch=$(mutant "$MUTANT")
+	git -C "$1/linux" apply "$patch"
 }
 
 # The tree and patches/ say the same now: remember the commit, the base and the patches.

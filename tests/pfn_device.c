@@ -3,9 +3,9 @@
  * /dev/pfn, a driver as the series has it in mind: maps PAGES frames that the kernel has no struct page for, and takes
  * them back with unmap_mapping_range(). Put into the kernel of 'make soak', never sent.
  * Page N of the file is a frame in a VM_PFNMAP VMA, page PAGES + N the same frame in a VM_MIXEDMAP VMA.
- * Its ioctl(REVOKE + first, count), for one caller at a time: nobody may reach these frames now, and who tries gets SIGBUS; they
- * hold POISON for HOLD us or more, and OWNED again before anyone may. Returns how many of them somebody wrote to
- * meanwhile. Who reads POISON had a stale TLB entry.
+ * Its ioctl(REVOKE + first, count), for one caller at a time: nobody may reach these frames now, and who tries gets
+ * SIGBUS; they hold POISON for HOLD us or more, and OWNED again before anyone may. Returns how many of them somebody
+ * wrote to meanwhile. Who reads POISON had a stale TLB entry.
  * /dev/gate maps nothing. Its ioctl() keeps everybody from unlinking a VMA of it for DELAY ms: munmap() waits there with
  * what it has unlinked before, long enough for the frames to be taken back.
  */
