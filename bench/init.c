@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The only program of a small guest. Threads of it keep all other CPUs busy while it unmaps, maps over, protects, moves
- * and drops mappings of raw page frames, and prints for each what the kernel counted meanwhile (/proc/vmstat, with
- * CONFIG_DEBUG_TLBFLUSH; arm64 counts nothing), and the time in ticks of the processor's own counter, as the kernel has
- * no fine clock under qboot.
+ * The only program of a small guest with /dev/mixed (mixed_device.c). Threads of it keep all other CPUs busy while it
+ * unmaps, maps over, protects, moves and drops mappings of raw page frames, and prints for each what the kernel counted
+ * meanwhile (/proc/vmstat, with CONFIG_DEBUG_TLBFLUSH; arm64 counts nothing), and the time in ticks of the processor's
+ * own counter, as the kernel has no fine clock under qboot.
  * A line: operation,layout,VMAs,flushes,IPIs,pages invalidated one by one,ticks.
  * The guest ends when it has printed 'done', or an error.
  */
@@ -50,7 +50,7 @@ static unsigned long ticks(void)
 static void relax(void) { asm volatile("yield"); }
 #endif
 
-static int device, cpus;
+static int device, mixedmap_device, cpus;
 
 static void fail(const char *what)
 {
@@ -193,11 +193,19 @@ static size_t batch_fills(void)
 	return 14000 * PAGE;
 }
 
+static size_t mixedmap(long n)
+{
+	for (long i = 0; i < n; i++)
+		map(AREA + i * PAGE, PAGE, MAP_SHARED, mixedmap_device, 0);
+	return n * PAGE;
+}
+
 static const struct layout adjacent_layout = { "adjacent", adjacent, 4096 };
 static const struct layout kept = { "table kept", adjacent_kept, 511 };
 static const struct layout apart_layout = { "apart", apart, 4096 };
 static const struct layout mixed_layout = { "mixed", mixed, 4096 };
 static const struct layout last = { "PFN last", pfn_last, 511 };
+static const struct layout mixedmap_layout = { "MIXEDMAP", mixedmap, 4096 };
 static const struct layout plain = { "no PFN", no_pfn, 4096 };
 
 static void do_munmap(size_t length)
@@ -245,7 +253,7 @@ static const struct {
 	{ "munmap", do_munmap, { &adjacent_layout, &kept, &apart_layout, &mixed_layout, &last, &plain } },
 	{ "mmap(MAP_FIXED)", do_map_fixed, { &adjacent_layout, &apart_layout, &mixed_layout, &plain } },
 	{ "mprotect", do_mprotect, { &adjacent_layout, &mixed_layout, &plain } },
-	{ "madvise(DONTNEED)", do_madvise, { &plain } },
+	{ "madvise(DONTNEED)", do_madvise, { &mixedmap_layout, &plain } },
 	{ "page fault", do_fault, { &plain } },
 	{ "mremap", do_mremap, { &adjacent_layout } },
 };
@@ -349,12 +357,14 @@ int main(int argc, char **argv)
 	struct sample from;
 	size_t length;
 
-	if (mount("proc", "/proc", "proc", 0, NULL) || mknod("/dev/mem", S_IFCHR | 0600, makedev(1, 1)))
+	if (mount("proc", "/proc", "proc", 0, NULL) || mknod("/dev/mem", S_IFCHR | 0600, makedev(1, 1)) ||
+	    mknod("/dev/mixed", S_IFCHR | 0600, makedev(10, 200)))
 		fail("mount, mknod");
 	cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	device = open("/dev/mem", O_RDWR | O_SYNC);
-	if (device < 0)
-		fail("/dev/mem");
+	mixedmap_device = open("/dev/mixed", O_RDWR);
+	if (device < 0 || mixedmap_device < 0)
+		fail("/dev/mem, /dev/mixed");
 	pin(0);
 	for (int n = 1; n < argc; n++) {
 		measure_exit(&adjacent_layout, atol(argv[n]));

@@ -191,6 +191,12 @@ mutate() {
 	git -C "$1/linux" apply "$patch"
 }
 
+# driver PLACE FILE: builds this driver, and its header if it has one, into the kernel of PLACE
+driver() {
+	cp "${2%.c}".[ch] "$1/linux/mm/"
+	say "obj-y += $(basename "$2" .c).o" >>"$1/linux/mm/Makefile"
+}
+
 # The tree and patches/ say the same now: remember the commit, the base and the patches.
 agree() {
 	git update-ref refs/series/laid "$1"
