@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Judges the counts of scripts/bench: each is the same in every boot; none is more than before the series; with it,
 # none is more than the least that is safe. On one CPU, what has PFN VMAs executes at most 1.02 times the instructions
-# of before, what has none at most 1.001 times, or 5 more; arm64's counter sees one in 16, and counts no flushes.
-# The kernel is at most 256 bytes larger.
+# of before, what has none at most 1.001 times, or 5 more. The kernel is at most 256 bytes larger. arm64, which counts no
+# flushes, and has no fewer, pays for what it does not use: at most 32 instructions a VMA, of which its counter sees one
+# in 16, and 1024 bytes.
 # Last line: 'N passed, N failed'.
 
 function check(good, what) {
@@ -30,14 +31,14 @@ function bound(base, operation, layout, n) {
 BEGIN { FS = "," }
 FNR == 1 { next }
 $5 == "vmlinux" {
-	check($10 <= 256, $1 ": the kernel grows by " $10 " bytes")
+	check($10 <= ($3 == "arm64" ? 1024 : 256), $1 " " $3 ": the kernel grows by " $10 " bytes")
 	next
 }
 # The least of many runs is the one that no interrupt fell into.
 $3 ~ /icount/ && $5 != "exit" {
 	case_ = $1 " " $3 ": " $5 ", " $6 ", " $7 " VMAs"
 	limit[case_] = $6 == "no PFN" ? 1.001 : 1.02
-	slack[case_] = $3 == "icount" ? 5 : 1
+	slack[case_] = $3 == "icount" ? 5 : 2 * $7
 	if (!((case_, $2) in least_run) || $11 < least_run[case_, $2])
 		least_run[case_, $2] = $11
 }

@@ -59,11 +59,19 @@ function instructions(guest, title, unit,    i, b, was, is) {
 	}
 }
 
+# The last row of such a table
+function larger(arch,    b) {
+	printf "| bytes of `vmlinux` more (bloat-o-meter) |"
+	for (b = 1; b <= bases; b++)
+		printf " %s | |", (base[b], arch) in bytes ? bytes[base[b], arch] : "-"
+	print ""
+}
+
 BEGIN { FS = "," }
 FNR == 1 { next }
 !seen_base[$1]++ { base[++bases] = $1 }
 $5 == "vmlinux" {
-	bytes[$1] = $10
+	bytes[$1, $3] = $10
 	next
 }
 { case_ = $5 ", " $6 ", " $7 }
@@ -126,10 +134,7 @@ END {
 	}
 	print ""
 	instructions("icount", "1 CPU: operation, layout, VMAs", "instructions")
-	printf "| bytes of `vmlinux` more (bloat-o-meter) |"
-	for (b = 1; b <= bases; b++)
-		printf " %d | |", bytes[base[b]]
-	print ""
+	larger("x86_64")
 	if (arm64s) {
 		print ""
 		row("arm64, 4 CPUs: operation, layout, VMAs", " %s: times as fast |")
@@ -142,6 +147,7 @@ END {
 		}
 		print ""
 		instructions("arm64-icount", "arm64, 1 CPU: operation, layout, VMAs", "instructions, in 16")
+		larger("arm64")
 	}
 	for (b = 1; b <= bases; b++)
 		for (cpus = 2; cpus <= 8; cpus *= 2)
