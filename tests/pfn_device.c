@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/pfn, a driver as the series has it in mind: maps PAGES frames that the kernel has no struct page for, and takes
+ * /dev/pfn, a driver as the series has it in mind: maps FRAMES frames that the kernel has no struct page for, and takes
  * them back with unmap_mapping_range(). Put into the kernel of 'make soak', never sent.
- * Page N of the file is a frame in a VM_PFNMAP VMA, page PAGES + N the same frame in a VM_MIXEDMAP VMA.
+ * Page N of the file is a frame in a VM_PFNMAP VMA, page FRAMES + N the same frame in a VM_MIXEDMAP VMA.
  * Its ioctl(REVOKE + first, count), for one caller at a time: nobody may reach these frames now, and who tries gets
  * SIGBUS; they hold POISON for HOLD us or more, and OWNED again before anyone may. Returns how many of them somebody
  * wrote to meanwhile. Who reads POISON had a stale TLB entry.
@@ -17,13 +17,12 @@
 #include <linux/mm.h>
 #include <linux/rwsem.h>
 
-#define PAGES	16UL
-#define FRAMES	0x38000000UL	/* mem=896M leaves them to us */
-#define REVOKE	0x5000U		/* small numbers have a meaning for every file */
+#include "pfn_device.h"
+
+#define ADDRESS	0x38000000UL	/* of the frames: mem=896M leaves them to us */
 #define HOLD	500
 #define DELAY	5
 #define OWNED	0x600dUL
-#define POISON	0xdeadUL
 
 static DECLARE_RWSEM(revoke_lock);
 static unsigned long revoked, revoked_end;	/* frames, under revoke_lock */
@@ -36,14 +35,14 @@ static unsigned long *frame(unsigned long i)
 
 static vm_fault_t pfn_fault(struct vm_fault *vmf)
 {
-	unsigned long i = vmf->pgoff % PAGES;
+	unsigned long i = vmf->pgoff % FRAMES;
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 
-	if (vmf->pgoff >= 2 * PAGES)
+	if (vmf->pgoff >= 2 * FRAMES)
 		return ret;
 	down_read(&revoke_lock);
 	if (i < revoked || i >= revoked_end)
-		ret = vmf_insert_pfn(vmf->vma, vmf->address, (FRAMES >> PAGE_SHIFT) + i);
+		ret = vmf_insert_pfn(vmf->vma, vmf->address, (ADDRESS >> PAGE_SHIFT) + i);
 	up_read(&revoke_lock);
 	return ret;
 }
@@ -52,7 +51,7 @@ static const struct vm_operations_struct pfn_vm_ops = { .fault = pfn_fault };
 
 static int pfn_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	bool pfnmap = vma->vm_pgoff < PAGES;
+	bool pfnmap = vma->vm_pgoff < FRAMES;
 
 	/* Copies of frames are for VM_MIXEDMAP. */
 	if (pfnmap && !(vma->vm_flags & VM_SHARED))
@@ -76,11 +75,11 @@ static long pfn_ioctl(struct file *file, unsigned int cmd, unsigned long count)
 	unsigned long i, first = cmd - REVOKE, end = first + count;
 	long written = 0;
 
-	if (first >= PAGES || end > PAGES)
+	if (first >= FRAMES || end > FRAMES)
 		return -EINVAL;
 	set_revoked(first, end);
 	for (i = 0; i < 2; i++)
-		unmap_mapping_range(file->f_mapping, (i * PAGES + first) << PAGE_SHIFT, count << PAGE_SHIFT, 1);
+		unmap_mapping_range(file->f_mapping, (i * FRAMES + first) << PAGE_SHIFT, count << PAGE_SHIFT, 1);
 	for (i = first; i < end; i++)
 		WRITE_ONCE(*frame(i), POISON);
 	usleep_range(HOLD, 2 * HOLD);
@@ -128,10 +127,10 @@ static struct miscdevice gate_device = { .minor = 201, .name = "gate", .fops = &
 
 static int __init pfn_init(void)
 {
-	frames = memremap(FRAMES, PAGES << PAGE_SHIFT, MEMREMAP_WB);
+	frames = memremap(ADDRESS, FRAMES << PAGE_SHIFT, MEMREMAP_WB);
 	if (!frames)
 		return -ENOMEM;
-	for (unsigned long i = 0; i < PAGES; i++)
+	for (unsigned long i = 0; i < FRAMES; i++)
 		*frame(i) = OWNED;
 	return misc_register(&pfn_device) ?: misc_register(&gate_device);
 }

@@ -54,7 +54,7 @@ setup() {
 	done
 	sed -i 's/\*\*\* .* HERE \*\*\*/ten and twenty/' patches/*/0000-*
 	mkdir mutants model tests
-	cp "$project"/tests/*.c tests
+	cp "$project"/tests/*.[ch] tests
 	printf '%s\n' '--- a/mm/memory.c' '+++ b/mm/memory.c' '@@ -1,2 +1,3 @@' ' 1' '+mutated' ' 2' |
 		tee mutants/no-hook.patch >mutants/rearming-out.patch
 	# The source is here, and the tools are stand-ins; that a missing one is named is another test.

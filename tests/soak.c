@@ -6,8 +6,9 @@
  * stress-ng keeps the machine busy, where the guest has it. What a round calls follows from SEED and its number; the
  * first is FIRST.
  * A round in which anybody reached a frame that was taken back is stale. It ends the run, and is shortened to what
- * still is stale within TRIES runs.
- * Last lines: 'unwell: ' for a process that failed, 'leak: ' for each figure that grew, and 'stale: N, leaks: N'.
+ * still is stale within TRIES runs. Leaks are looked for in a run without one.
+ * Last lines: 'unwell: ' for a process that failed or a run that was too short, 'leak: ' for each figure that grew, and
+ * 'stale: N, leaks: N'.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -23,14 +24,12 @@
 #include <time.h>
 
 #include "figures.h"
+#include "pfn_device.h"
 
 #define PAGE		4096UL
 #define ARENA		((char *)0x100000000000UL)
 #define PAGES		16UL	/* of the arena */
-#define FRAMES		16UL	/* of the device, once for VM_PFNMAP and once for VM_MIXEDMAP */
 #define TAKEN		4	/* frames taken back at once */
-#define REVOKE		0x5000	/* see pfn_device.c */
-#define POISON		0xdeadUL
 #define WORKERS		2
 #define WATCHERS	2
 #define READS		20000	/* of one page, before a watcher goes on to the next */
@@ -371,6 +370,7 @@ int main(int argc, char **argv)
 	long before[FIGURES], now[FIGURES];
 	struct call calls[CALLS];
 	pid_t stressor = 0, revoker, keeper;
+	int grown = 0;
 	time_t end;
 
 	if (mount("proc", "/proc", "proc", 0, NULL) || mount("tmpfs", "/tmp", "tmpfs", 0, NULL) ||
@@ -417,10 +417,15 @@ int main(int argc, char **argv)
 	shared->stop = 1;
 	wait_for(revoker);
 	wait_for(keeper);
-	if (stressor)
-		wait_for(stressor);
-	read_figures(now);
-	printf("stale: %ld, leaks: %d\n", found, round > first + SETTLED ? leaks(before, now, NOISE + (round - first) / 4) : 0);
+	if (!found && round > first + SETTLED) {
+		if (stressor)
+			wait_for(stressor);
+		read_figures(now);
+		grown = leaks(before, now, NOISE + (round - first) / 4);
+	} else if (!found) {
+		printf("unwell: %d rounds or fewer, too few to look for leaks\n", SETTLED);
+	}
+	printf("stale: %ld, leaks: %d\n", found, grown);
 	fflush(stdout);
 	reboot(RB_AUTOBOOT);
 	return 0;
