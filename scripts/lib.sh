@@ -83,17 +83,29 @@ log_end() {
 # splats CONSOLE: the first lines of what a kernel complained of; fails if there are none
 splats() { grep -aE '^(\[ *[0-9]+\.[0-9]+\] )?(WARNING|BUG|INFO): ' "$1"; }
 
-# verdicts RESULT: what kunit.py parse said, a line a case: suite, group of parameters if there is one, case, verdict; tabs
+# verdicts RESULT: what kunit.py parse said, a line a case: suite, group of parameters if there is one, case, verdict;
+# tabs. Parameters of a group that was skipped were skipped, although 6.1's KUnit says that they passed.
 verdicts() {
 	sed 's/^\[[0-9:]*\] //' "$1" | awk '
+		function tell(skipped,    i) {
+			for (i = 1; i <= cases; i++)
+				print name[i] "\t" (skipped ? "skipped" : verdict[i])
+			cases = 0
+		}
 		/^=+ .* \([0-9]+ subtests?\) =+$/ { suite = $2; next }
 		/^=+ .*  =+$/ { group = $2; next }
-		/^=+ \[[A-Z]+\] / { if (group) group = ""; else suite = ""; next }
+		/^=+ \[[A-Z]+\] / {
+			tell($2 == "[SKIPPED]")
+			if (group) group = ""; else suite = ""
+			next
+		}
 		/^\[(PASSED|FAILED|SKIPPED|CRASHED)\] / {
-			verdict = tolower(substr($1, 2, length($1) - 2))
+			verdict[++cases] = tolower(substr($1, 2, length($1) - 2))
 			sub(/^[^ ]* /, "")
-			print suite "\t" group "\t" $0 "\t" verdict
-		}'
+			name[cases] = suite "\t" group "\t" $0
+			if (!group) tell(0)
+		}
+		END { tell(0) }'
 }
 
 # step WHAT LOG COMMAND...: one line with the time it took, or the end of its log

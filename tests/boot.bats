@@ -53,6 +53,36 @@ gone() {
 	grep -q 'ok 2 two' build/6.12/logs/x86_64.console
 }
 
+@test "parameters of a skipped case are skipped, although 6.1 says that they passed" {
+	qemu < <(ktap <<-'EOF'
+		    KTAP version 1
+		    # Subtest: mmu_gather
+		    1..3
+		        KTAP version 1
+		        # Subtest: one
+		        ok 1 first
+		    ok 1 one
+		        KTAP version 1
+		        # Subtest: two
+		        ok 1 first
+		        ok 2 second
+		    ok 2 two # SKIP why
+		    ok 3 three
+		ok 1 mmu_gather
+	EOF
+	)
+	run -0 make
+	[ "${lines[-1]}" = "2 passed, 0 failed, 2 skipped" ]
+}
+
+@test "a console with blank lines stays as it is, and no case is lost" {
+	qemu < <(printf '    KTAP version 1\n    # Subtest: mmu_gather\n    1..2\n    ok 1 one\n    ok 2 two\nok 1 mmu_gather\n' |
+		ktap | sed '2,$ { /^END$/! s/$/\n/ }')
+	run -0 make
+	[ "${lines[-1]}" = "2 passed, 0 failed" ]
+	grep -qx '' build/6.12/logs/x86_64.console
+}
+
 @test "TCG is used although kunit.py asks for KVM first; ACCEL=kvm is KVM alone" {
 	qemu < <(printf '    KTAP version 1\n    # Subtest: mmu_gather\n    1..1\n    ok 1 one\nok 1 mmu_gather\n' | ktap)
 	make tree
