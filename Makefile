@@ -1,87 +1,52 @@
 # SPDX-License-Identifier: GPL-2.0
-# Everything is done by the scripts; they know the defaults too. Variables given to make reach them as they are.
+# A target is the script of that name, in trees/, guests/, proofs/ or machine/. It gets the variables of tables/variables.
 
 MAKEFLAGS += --no-print-directory
 
-kunit: tree  ## apply the series, build, boot and judge (the default); ARCH=x86_64|arm64|um|riscv|...
-	@scripts/kunit
+### Use the series
+kunit: lay         ## apply, build, boot and judge (the default)
+lay: get           ## lay out build/BASE/linux: the source, and the series on top of it as branch 'series'
+get: deps          ## download the base's source package and check its signature
+deps:              ## install what is missing
+apply:             ## put the series on a new branch of KDIR, or leave that as it is
 
-deps:  ## install what is missing (NO_DEPS=1: only say what is)
-	@scripts/deps "$${ARCH:-x86_64}"
+### Change it
+refresh:           ## write the commits of build/BASE/linux to patches/BASE
+port:              ## carry the series, or what was edited in it, from one base to another: FROM=6.12 TO=6.1
+lint:              ## style and spelling of all that is here
+harness:           ## the tests of these scripts
+clean:             ## remove objects and logs
+distclean:         ## remove build/
 
-fetch: deps  ## download the base's source package and check its signature
-	@scripts/fetch
+### Prove it
+test:              ## all that fits in half an hour: scripts, KUnit on each base, some mutants, counts, the model
+race: lay          ## the race alone, TRIALS times
+repeat: lay        ## the suites 50 times in one boot: nothing may be left behind
+mutants: lay       ## put deliberate bugs into the series: the suites must catch each
+commits: lay       ## build and boot every commit of the series by itself
+matrix:            ## the suites on other architectures, compilers, configurations: all jobs, those of BASE, or JOB
+selftests: lay     ## the kernel's own programs that test mm/, before and after the series: same verdicts
+alltests: lay      ## the kernel's own KUnit suites, before and after the series: same verdicts
+soak: lay          ## random calls on mappings that a driver takes back, beside stress-ng
+bench:             ## flushes, IPIs, times and instructions before and after the series
+model:             ## search all states of the model of the race
+cases:             ## write results/cases.md from the last results
 
-tree: fetch  ## lay out build/BASE/linux: the source, and the series on top as branch 'series'
-	@scripts/tree
+### Send it
+check:             ## what a maintainer runs before sending: style, warnings, documentation, each commit
+send-dry-run: lay  ## what git send-email would send to whom; nothing is sent
 
-update: deps  ## the same with the newest source package there is
-	@UPDATE=1 scripts/fetch
-	@scripts/tree
+targets := $(shell sed -n 's/^\([a-z-]*\):.* \#\# .*/\1/p' Makefile)
+.PHONY: $(targets) help
 
-refresh:  ## write the commits of build/BASE/linux to patches/BASE
-	@scripts/refresh
+ifneq ($(origin CC),command line)
+unexport CC
+endif
 
-port:  ## carry the series, or what was edited in it, over to another base: FROM=6.12 TO=6.1
-	@scripts/port
+$(targets):
+	@$(wildcard trees/$@ guests/$@ proofs/$@ machine/$@)
 
-apply:  ## put the series on a new branch of your own kernel tree, KDIR=...
-	@scripts/apply
-
-race: tree  ## the race alone, TRIALS=100000 times
-	@scripts/race
-
-repeat: tree  ## the suites 50 times in one boot: nothing may be left behind
-	@scripts/repeat
-
-mutants: tree  ## put deliberate bugs into the series; the tests must catch each
-	@scripts/mutants $(MUTANTS)
-
-commits: tree  ## build and boot every commit of the series by itself
-	@scripts/commits
-
-bench:  ## flushes, IPIs and times before and after, for bench/results and README; QUICK=1: only the counts of a few
-	@scripts/bench
-
-selftests: tree  ## the kernel's own tests of what the series touches, before and after it: same verdicts
-	@scripts/selftests
-
-soak: tree  ## random calls on PFN mappings that are taken back, beside stress-ng; JOB=x86_64-kasan, DURATION=600 (s)
-	@scripts/soak
-
-alltests: tree  ## all KUnit suites of the base, before and after the series: same verdicts
-	@scripts/alltests
-
-matrix:  ## the suite on other architectures, compilers, configurations: all jobs, those of BASE, or JOB=riscv
-	@scripts/matrix
-
-matrix-list:  ## the jobs of 'make matrix' as JSON
-	@scripts/matrix list
-
-model:  ## search all states of the model of the race; a table of verdicts
-	@scripts/deps test
-	@sh model/run.sh
-
-check:  ## what a maintainer runs before sending: style, warnings, documentation, each commit on x86_64 and arm64
-	@scripts/check
-
-cases:  ## write the table of cases in README from the last results
-	@scripts/cases
-
-send-dry-run: tree  ## what git send-email would send to whom; nothing is sent
-	@scripts/send-dry-run
-
-test:  ## everything: scripts, KUnit on every base and architecture, some mutants, the model
-	@scripts/test
-
-clean:  ## remove objects and logs
-	@scripts/clean
-
-distclean:  ## remove build/, the trees in it too
-	@scripts/clean all
-
-help:  ## this list
-	@echo 'make [BASE=6.12|6.1|mainline] [ARCH=x86_64] [KDIR=your/linux] [FILTER=glob] [KCONFIG=CONFIG_X=y] [CC=gcc] [ACCEL=tcg] [TIMEOUT=300] [JOBS=n]'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
-
-.PHONY: kunit deps fetch tree update refresh port apply race repeat mutants commits bench selftests alltests soak matrix matrix-list model check cases send-dry-run test clean distclean help
+help:
+	@sed -n -e 's/^### \(.*\)/\n\1:/p' -e 's/^\([a-z-]*\):.* ## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+	@printf '\nmake TARGET NAME=VALUE...:\n'
+	@sed '/^#/d; s/^/  /' tables/variables

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# Judges the counts of scripts/bench: each is the same in every boot; none is more than before the series; with it,
+# Judges the counts of proofs/bench: each is the same in every boot; none is more than before the series; with it,
 # none is more than the least that is safe. On one CPU, what has PFN VMAs executes at most 1.02 times the instructions
 # of before, what has none at most 1.001 times, or 5 more. The kernel is at most 256 bytes larger. arm64, which counts no
 # flushes, and has no fewer, pays for what it does not use: at most 32 instructions a VMA, of which its counter sees one

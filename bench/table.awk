@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# Makes tables and the files of the plots from what scripts/bench wrote. plot: where those go.
+# Makes tables from what proofs/bench wrote, and in the folder @plots a file for each plot: curves, each with a name and
+# lines 'x y [least most]'; those that coincide are one, named for all.
 
 # Of some numbers; sets least and most, too
 function median(list,    n, v, i, j, t) {
@@ -67,6 +68,38 @@ function larger(arch,    b) {
 	print ""
 }
 
+# What is on the y axis of a plot
+function height(plot, base, kernel, x) {
+	if (plot == "flushes")
+		return flushes[base, kernel, "munmap, adjacent, " x]
+	return median(ipis[base, kernel, x, "munmap, adjacent, 1024"])
+}
+
+# Writes the curves of a plot over the list @xs: one for all bases and kernels whose values are the same but for a hundredth.
+function curves(plot, xs,    n, x, i, b, k, kernel, key, name, order, count, points) {
+	n = split(xs, x, " ")
+	for (k = split("after before", kernel, " "); k > 0; k--)
+		for (b = 1; b <= bases; b++) {
+			key = ""
+			for (i = 1; i <= n; i++)
+				key = key sprintf(" %.2g", height(plot, base[b], kernel[k], x[i]))
+			if (!(key in points)) {
+				order[++count] = key
+				for (i = 1; i <= n; i++)
+					points[key] = points[key] x[i] " " height(plot, base[b], kernel[k], x[i]) "\n"
+			}
+			name[key, k] = name[key, k] (name[key, k] ? ", " : "") base[b]
+		}
+	for (k = 1; k <= count; k++) {
+		key = order[k]
+		if (name[key, 1])
+			name[key, 1] = "with the series: " name[key, 1] (name[key, 2] ? "; " : "")
+		if (name[key, 2])
+			name[key, 2] = "before: " name[key, 2]
+		printf "\"%s%s\"\n%s\n\n", name[key, 1], name[key, 2], points[key] >(plots "/" plot ".dat")
+	}
+}
+
 BEGIN { FS = "," }
 FNR == 1 { next }
 !seen_base[$1]++ { base[++bases] = $1 }
@@ -112,15 +145,12 @@ END {
 	row("---", "---|---|---|")
 	for (i = 1; i <= n; i++) {
 		for (b = 1; b <= bases; b++) {
-			if (group[i] ~ /^(munmap|mprotect|mmap\(MAP_FIXED\)), adjacent/) {
+			if (base[b] == "6.12" && group[i] ~ /^(munmap|mprotect), adjacent/) {
 				r = ratio(base[b], cases[i])
 				operation = group[i]
 				sub(/,.*/, "", operation)
-				print vmas[i], r, least, most >(plot base[b] " " operation)
+				speedup[operation] = speedup[operation] vmas[i] " " r " " least " " most "\n"
 			}
-			if (group[i] == "munmap, adjacent")
-				print vmas[i], flushes[base[b], "before", cases[i]],
-					flushes[base[b], "after", cases[i]] >(plot base[b] " flushes")
 		}
 		if (vmas[i] != 1 && vmas[i] != 1024 && vmas[i] != largest[group[i]])
 			continue
@@ -149,8 +179,8 @@ END {
 		instructions("arm64-icount", "arm64, 1 CPU: operation, layout, VMAs", "instructions, in 16")
 		larger("arm64")
 	}
-	for (b = 1; b <= bases; b++)
-		for (cpus = 2; cpus <= 8; cpus *= 2)
-			print cpus, median(ipis[base[b], "before", cpus, "munmap, adjacent, 1024"]),
-				median(ipis[base[b], "after", cpus, "munmap, adjacent, 1024"]) >(plot base[b] " ipis")
+	curves("flushes", "1 4 16 64 256 1024 4096")
+	curves("ipis", "2 4 8")
+	for (operation in speedup)
+		printf "\"%s()\"\n%s\n\n", operation, speedup[operation] >(plots "/speedup.dat")
 }

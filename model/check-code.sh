@@ -5,7 +5,7 @@
 # the table lists, in that order, and each step of the model must be in the table. -w writes the line numbers to the
 # table. Last line: 'N passed, N failed'.
 
-. "$(dirname "$0")/../scripts/lib.sh"
+. "$(dirname "$0")/../lib.sh"
 
 write=0
 if [ "${1-}" = -w ]; then

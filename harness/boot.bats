@@ -1,0 +1,175 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck disable=SC2154 # fixture.bash sets them
+# Build, boot and verdict, with the real kunit.py and stand-ins for the compiler's work and for QEMU.
+
+load fixture
+
+setup() { setup_project; }
+
+# qemu: a QEMU that prints standard input, with a KTAP header where kunit.py wants it
+qemu() {
+	{ printf '%s\n' '#!/bin/sh' "echo \$\$ >'$BATS_TEST_TMPDIR/qemu.pid'" "echo \"\$*\" >'$BATS_TEST_TMPDIR/qemu.args'"; cat; } |
+		stand_in qemu-system-x86_64
+	PATH=$BATS_TEST_TMPDIR/bin:$PATH
+}
+
+ktap() {
+	echo "cat <<'END'"
+	echo 'KTAP version 1'
+	echo "1..1"
+	cat
+	echo END
+}
+
+# gone FILE: the process whose number is in it did run, and does not any more
+gone() {
+	local status
+	status=/proc/$(cat "$BATS_TEST_TMPDIR/$1")/status
+	for _ in $(seq 20); do
+		[ -e "$status" ] && ! grep -q '^State:.*zombie' "$status" || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
+@test "green: result, the command by hand, and the count as last line" {
+	qemu < <(ktap <<-'EOF'
+		    KTAP version 1
+		    # Subtest: mmu_gather
+		    1..3
+		    ok 1 one
+		    ok 2 two
+		    ok 3 three # SKIP why
+		ok 1 mmu_gather
+	EOF
+	)
+	run -0 make
+	has "[PASSED] two"
+	has "kunit.py run --build_dir"
+	[ "${lines[-1]}" = "2 passed, 0 failed, 1 skipped" ]
+	grep -q -- '-smp 4' "$BATS_TEST_TMPDIR/qemu.args"
+	grep -q -- '-accel tcg' "$BATS_TEST_TMPDIR/qemu.args"
+	grep -q 'ok 2 two' build/6.12/logs/x86_64.console
+}
+
+@test "parameters of a skipped case are skipped, although 6.1 says that they passed" {
+	qemu < <(ktap <<-'EOF'
+		    KTAP version 1
+		    # Subtest: mmu_gather
+		    1..3
+		        KTAP version 1
+		        # Subtest: one
+		        ok 1 first
+		    ok 1 one
+		        KTAP version 1
+		        # Subtest: two
+		        ok 1 first
+		        ok 2 second
+		    ok 2 two # SKIP why
+		    ok 3 three
+		ok 1 mmu_gather
+	EOF
+	)
+	run -0 make
+	[ "${lines[-1]}" = "2 passed, 0 failed, 2 skipped" ]
+}
+
+@test "a console with blank lines stays as it is, and no case is lost" {
+	qemu < <(printf '    KTAP version 1\n    # Subtest: mmu_gather\n    1..2\n    ok 1 one\n    ok 2 two\nok 1 mmu_gather\n' |
+		ktap | sed '2,$ { /^END$/! s/$/\n/ }')
+	run -0 make
+	[ "${lines[-1]}" = "2 passed, 0 failed" ]
+	grep -qx '' build/6.12/logs/x86_64.console
+}
+
+@test "TCG is used although kunit.py asks for KVM first; ACCEL=kvm is KVM alone" {
+	qemu < <(printf '    KTAP version 1\n    # Subtest: mmu_gather\n    1..1\n    ok 1 one\nok 1 mmu_gather\n' | ktap)
+	make lay
+	sed -i "s/extra_qemu_params=\[/&'-accel', 'kvm', '-accel', 'tcg', /" "$tree/tools/testing/kunit/qemu_configs/x86_64.py"
+	make
+	[ "$(grep -o -- '-accel [a-z]*' "$BATS_TEST_TMPDIR/qemu.args")" = '-accel tcg' ]
+	make ACCEL=kvm
+	[ "$(grep -o -- '-accel [a-z]*' "$BATS_TEST_TMPDIR/qemu.args")" = '-accel kvm' ]
+}
+
+@test "a failed case fails make" {
+	qemu < <(ktap <<-'EOF'
+		    KTAP version 1
+		    # Subtest: mmu_gather
+		    1..2
+		    ok 1 one
+		    not ok 2 two
+		not ok 1 mmu_gather
+	EOF
+	)
+	run ! make
+	has "[FAILED] two"
+	has "1 passed, 1 failed"
+}
+
+@test "a warning of the kernel that fails no case fails make" {
+	qemu < <(
+		echo "echo '[    1.234567] WARNING: CPU: 3 PID: 47 at mm/memory.c:646 free_pgtables+0x3e/0x11d'"
+		printf '    KTAP version 1\n    # Subtest: mmu_gather\n    1..1\n    ok 1 one\nok 1 mmu_gather\n' | ktap
+	)
+	run ! make
+	has "mm/memory.c:646"
+	has "1 passed, 1 failed"
+}
+
+@test "no test at all fails make" {
+	qemu < <(printf 'echo KTAP version 1; echo 1..0\n')
+	run ! make
+	has "0 passed, 1 failed"
+}
+
+@test "a guest that says nothing fails make" {
+	qemu < <(printf 'echo Booting\n')
+	run ! make
+	has "0 passed, 1 failed"
+}
+
+@test "a guest that never ends is killed, with its children, and its last lines shown" {
+	qemu <<-EOF
+		trap '' TERM
+		echo 'the last thing it said'
+		sleep 1000 & echo \$! >'$BATS_TEST_TMPDIR/child.pid'
+		while :; do sleep 1; done
+	EOF
+	run ! make TIMEOUT=8
+	has "killed"
+	has "the last thing it said"
+	gone qemu.pid
+	gone child.pid
+}
+
+@test "^C while the guest runs leaves no guest behind" {
+	qemu <<-'EOF'
+		trap '' TERM INT
+		echo booting
+		sleep 1000
+	EOF
+	make lay
+	run ! interrupted_at "$BATS_TEST_TMPDIR/qemu.pid" make
+	gone qemu.pid
+}
+
+@test "^C during the build, and then a run that goes on" {
+	qemu < <(printf '    KTAP version 1\n    # Subtest: mmu_gather\n    1..1\n    ok 1 one\nok 1 mmu_gather\n' | ktap)
+	make lay
+	touch build/6.12/slow
+	run ! interrupted_at build/6.12/slow.began make
+	rm build/6.12/slow
+	run -0 make
+	[ "${lines[-1]}" = "1 passed, 0 failed" ]
+}
+
+@test "a build that fails shows the end of its log" {
+	make lay
+	sed -i '/^all:/,/bzImage/d' "$tree/Makefile"
+	echo 'all: ; @echo "mm.c:1: error: no such thing" >&2; false' >>"$tree/Makefile"
+	run ! make
+	has "no such thing"
+	has "x86_64.build"
+}

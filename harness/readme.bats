@@ -1,0 +1,109 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck disable=SC2154,SC2016 # fixture.bash sets them; quoted is as it must be
+# Every command that README shows does what it says, on a kernel of a few files, with stand-ins for the compiler's work,
+# for QEMU, and for the tools of others.
+
+load fixture
+
+eval "plain_$(declare -f kernel)"
+
+# A kernel that has what 'make check' and 'make send-dry-run' call in it, and whose image is its mm/memory.c.
+kernel() {
+	plain_kernel "$@"
+	mkdir -p "$1/scripts" "$1/include/linux" "$1/lib/kunit" "$1/tools/testing/selftests/mm"
+	touch "$1/tools/testing/selftests/mm/pfnmap.c"
+	echo '$(OUTPUT)/pfnmap: ; install -m 755 /dev/null $@' >"$1/tools/testing/selftests/mm/Makefile"
+	echo vm_flags_set >"$1/include/linux/mm.h"
+	touch "$1/mm/Makefile"
+	echo KUNIT_DEBUGFS_RUN >"$1/lib/kunit/debugfs.c"
+	printf '#!/bin/sh\n' | tee "$1/scripts/checkpatch.pl" >"$1/scripts/kernel-doc"
+	printf '%s\n' '#!/bin/sh' 'case $* in *--sections*) echo MMU GATHER AND TLB INVALIDATION ;; esac' \
+		'echo linux-mm@kvack.org' >"$1/scripts/get_maintainer.pl"
+	printf '%s\n' '#!/bin/sh' 'echo "add/remove: 0/0 grow/shrink: 0/0 up/down: 0/0 (0)"' >"$1/scripts/bloat-o-meter"
+	chmod +x "$1"/scripts/*
+	sed -i 's,touch \(.*bzImage\),cp $(CURDIR)/mm/memory.c \1 \&\& cp $(CURDIR)/tools/uml $(O)/linux,' "$1/Makefile"
+	cat >>"$1/Makefile" <<-'EOT'
+		headers: ;
+		htmldocs: ; @mkdir -p $(O)/output && touch $(O)/output/mmu_gather.html
+		mm/memory.o lib/new.o: ; @mkdir -p $(O)/mm $(O)/lib && touch $(O)/$@; grep -n mutated $(CURDIR)/mm/memory.c | sed 's/^/mm\/memory.c:1: warning: /'
+	EOT
+	printf '%s\n' '#!/bin/sh' 'echo KTAP version 1; echo 1..1; echo ok 1 mmu_gather_state' >"$1/tools/uml"
+	chmod +x "$1/tools/uml"
+	find "$1" -exec touch -h -d @1700000000 {} +
+}
+
+# These are run elsewhere: by 'make test', which also runs this file, in fetch.bats and in port.bats.
+elsewhere='make test
+make model
+make lay UPDATE=1
+make port FROM=6.12 TO=6.1'
+
+commands() {
+	{
+		sed -n -E 's/^    ((make|git|\.\/)( .*)?)$/\1/p' "$project/README.md"
+		grep -oE '`make[^`]*`' "$project/README.md" | tr -d '`'
+	} | sed 's/ *#.*//; s/ARCH=$/ARCH=um/' | sort -u
+}
+
+setup() {
+	setup_project
+	for base in 6.1 mainline; do
+		cp -r patches/6.12 "patches/$base"
+		cp -r build/6.12 "build/$base"
+	done
+	sed -i 's/\*\*\* .* HERE \*\*\*/ten and twenty/' patches/*/0000-*
+	mkdir mutants model
+	printf '%s\n' '--- a/mm/memory.c' '+++ b/mm/memory.c' '@@ -1,2 +1,3 @@' ' 1' '+mutated' ' 2' |
+		tee mutants/no-hook.patch >mutants/rearming-out.patch
+	# The source is here, and the tools are stand-ins; that a missing one is named is another test.
+	sed -i '/^#/!d' tables/packages
+	sed -i '/^um \|^x86_64-kasan /!d' tables/jobs
+	echo '#!/bin/sh' >trees/get
+	printf '%s\n' '#!/bin/sh' 'echo 1 passed, 0 failed' | tee proofs/lint >model/check-code.sh
+	printf '%s\n' '#!/bin/sh' 'echo 1..1; echo ok 1 all' | stand_in bats
+	for emulator in qemu-system-x86_64 qemu-system-aarch64; do
+		stand_in $emulator <<-'EOT'
+			#!/bin/sh
+			while [ "$1" != -kernel ]; do shift; done
+			not=
+			! grep -qs mutated "$2" || not='not '
+			printf '%s\n' 'KTAP version 1' 1..1 '    KTAP version 1' '    # Subtest: mmu_gather' '    1..1' \
+				"    ${not}ok 1 one" "${not}ok 1 mmu_gather"
+		EOT
+	done
+	for tool in codespell stress-ng "git-send-email --nothing"; do
+		printf '#!/bin/sh\ncat >/dev/null\n' | stand_in "${tool%% *}"
+	done
+	cp -r "$project/bench" .
+	printf '#!/bin/sh\n' | stand_in gnuplot
+	printf '%s\n' '#!/bin/sh' 'printf "%s\n" "round 5:" "leaks: 0" "stale: 0, leaks: 0" munmap,adjacent,1024,2,6,0,1000 "== pfnmap" "ok 1 one" done >"$3"' >guests/boot
+	export HOME=$BATS_TEST_TMPDIR/home
+	mkdir -p "$HOME"
+	ln -s "$work" "$HOME/series"
+	repo "$HOME/linux"
+	cp -r "$HOME/linux" "$HOME/other"
+}
+
+@test "every command of README" {
+	local command status
+	cp "$project/README.md" .
+	for base in 6.12 6.1 mainline; do
+		BASE=$base make lay refresh
+	done
+	while read -r command; do
+		! grep -qxF "$command" <<<"$elsewhere" || continue
+		echo "# $command"
+		case $command in
+		'git am'*) cd "$HOME/other" ;;
+		./tools/*) cd "$tree" ;;
+		*) cd "$work" ;;
+		esac
+		sh -c "$command"
+		[ "$command" != 'make apply KDIR=~/linux' ] || git -C "$HOME/linux" checkout -q main
+	done < <(commands)
+	[ "$(commands | wc -l)" -gt 15 ]
+	cd "$work"
+	grep -q '^| mmu_gather: one | passed |' results/cases.md
+	grep -q '^| um | um | none | 1 passed; ' results/matrix.md
+}

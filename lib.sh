@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# shellcheck disable=SC2034 # not every script needs all of it
+# Sourced by every script: where things are, how to say things, how to run a long step.
+
+# Here ends what the caller's environment says: all that goes on is in tables/variables, or is how this machine reaches
+# the network and knows its user. Scripts that call others say more to them.
+set -eu
+umask 022
+unset CDPATH
+top=$(cd "$(dirname "$0")/.." && pwd -P)
+if [ "${SERIES_TOP-}" != "$top" ]; then
+	set -- "$0" "$@"
+	for name in $(sed '/^#/d; s/  .*//; s/,//' "$top/tables/variables") PATH HOME USER LOGNAME TERM TZ APT_CONFIG SUDO_ASKPASS \
+		http_proxy https_proxy no_proxy all_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY \
+		GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL GIT_CONFIG_GLOBAL GIT_CONFIG_SYSTEM GIT_CONFIG_NOSYSTEM; do
+		eval "[ -z \"\${$name+set}\" ] || set -- \"$name=\$$name\" \"\$@\""
+	done
+	exec env -i LC_ALL=C "SERIES_TOP=$top" "$@"
+fi
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+	printf '%s: %s\n' "${0##*/}" "$1" >&2
+	shift
+	[ $# -eq 0 ] || printf '  %s\n' "$@" >&2
+	exit 1
+}
+
+# The rows of a table, without its comments.
+rows() { sed '/^#/d' "$top/tables/$1"; }
+
+# The row of a table whose first word is the second argument.
+row() { rows "$1" | awk -v key="$2" '$1 == key { $1 = ""; sub(/^ /, ""); print; exit }'; }
+
+names() { rows "$1" | awk '{ printf "%s%s", sep, $1; sep = ", " }'; }
+
+build=${BUILD:-$top/build}
+case $build in
+/*) ;;
+*) build=$top/$build ;;
+esac
+case $top$build in
+*[[:space:]:]*) die "no kernel can be built in '$build', called from '$top'" "these paths must have no blanks and no colons" ;;
+esac
+
+# Nothing outside of it is written.
+export TMPDIR="$build/tmp" CCACHE_DIR="${CCACHE_DIR:-$build/ccache}"
+
+base=${BASE:-6.12}
+arch=${ARCH:-x86_64}
+[ -n "$(row bases "$base")" ] || die "no base '$base'" "BASE is one of: $(names bases)"
+[ -n "$(row archs "$arch")" ] || die "no architecture '$arch'" "ARCH is one of: $(names archs)"
+
+# A kernel tree of the user's gets a place of its own, named for its path.
+if [ -n "${KDIR-}" ]; then
+	# Not every shell expands the ~ of 'make KDIR=~/linux'.
+	case $KDIR in
+	\~/*) KDIR=$HOME/${KDIR#\~/} ;;
+	esac
+	[ -d "$KDIR" ] || die "KDIR=$KDIR is not a directory"
+	KDIR=$(cd "$KDIR" && pwd -P)
+	work=$build/kdir/$(basename "$KDIR")-$(printf %s "$KDIR" | cksum | cut -d ' ' -f 1)
+else
+	work=${WORK:-$build/$base}
+fi
+tree=$work/linux
+logs=$work/logs
+
+# A build directory is marked as one, which backups know, too: what is not is never removed.
+mark='# Made by make in a clone of the mmu_gather series, and can be made again.'
+ours() { grep -qsxF "$mark" "$build/CACHEDIR.TAG"; }
+
+# One at a time in a build directory; scripts that call others hold the lock for them.
+lock() {
+	[ -z "${SERIES_LOCKED-}" ] || return 0
+	mkdir -p "$build"
+	ours || [ "$build" = "$top/build" ] || [ -z "$(ls -A "$build")" ] || die "BUILD=$build has other things in it" "take an empty or a new directory"
+	ours || printf '%s\n' 'Signature: 8a477f597d28d172789f06886806bc55' "$mark" >"$build/CACHEDIR.TAG"
+	mkdir -p "$TMPDIR"
+	exec 9>"$build/.lock"
+	if ! flock -n 9; then
+		say "another make is at work in $build; waiting for it"
+		flock 9
+	fi
+	export SERIES_LOCKED=1
+}
+
+# A full disk shows up as any error at all, so say it whenever it may be the reason.
+full() {
+	left=$(df -Pk "$build" | awk 'NR == 2 { print int($4 / 1024) }')
+	[ "$left" -ge 20 ] ||
+		say "the disk that holds $build is full ($left MiB left): make room and run the same command again" >&2
+}
+
+log_end() {
+	say "the end of ${1#"$top"/}:" >&2
+	tail -n "${2:-20}" "$1" | sed 's/^/  | /' >&2
+}
+
+# splats CONSOLE: the first lines of what a kernel complained of; fails if there are none
+splats() { grep -aE '^(\[ *[0-9]+\.[0-9]+\] )?(WARNING|BUG|INFO): ' "$1"; }
+
+# verdicts RESULT: what kunit.py parse said, a line a case: suite, group of parameters if there is one, case, verdict;
+# tabs. Parameters of a group that was skipped were skipped, although 6.1's KUnit says that they passed.
+verdicts() {
+	sed 's/^\[[0-9:]*\] //' "$1" | awk '
+		function tell(skipped,    i) {
+			for (i = 1; i <= cases; i++)
+				print name[i] "\t" (skipped ? "skipped" : verdict[i])
+			cases = 0
+		}
+		/^=+ .* \([0-9]+ subtests?\) =+$/ { suite = $2; next }
+		/^=+ .*  =+$/ { group = $2; next }
+		/^=+ \[[A-Z]+\] / {
+			tell($2 == "[SKIPPED]")
+			if (group) group = ""; else suite = ""
+			next
+		}
+		/^\[(PASSED|FAILED|SKIPPED|CRASHED)\] / {
+			verdict[++cases] = tolower(substr($1, 2, length($1) - 2))
+			sub(/^[^ ]* /, "")
+			name[cases] = suite "\t" group "\t" $0
+			if (!group) tell(0)
+		}
+		END { tell(0) }'
+}
+
+# step WHAT LOG COMMAND...: one line with the time it took, or the end of its log
+step() (
+	what=$1 log=$2
+	shift 2
+	mkdir -p "${log%/*}"
+	began=$(date +%s)
+	status=0
+	"$@" >"$log" 2>&1 || status=$?
+	printf '%-52s %4d s  %s\n' "$what" "$(($(date +%s) - began))" "${log#"$top"/}"
+	[ "$status" -ne 0 ] || exit 0
+	log_end "$log"
+	full
+	exit "$status"
+)
+
+# results NAME: a run of many parts begins. The last line of each part's output, 'N passed, N failed[, N skipped]',
+# is its result; a part that fails stops nothing else. total says the sum.
+results() {
+	started=$(date +%s)
+	results=$build/logs/$1.results
+	mkdir -p "$build/logs"
+	: >"$results"
+}
+
+# result NAME COMMAND...
+result() {
+	log=$build/logs/$(say "$1" | tr ' ' -).log
+	part=$1 began=$(date +%s)
+	shift
+	# A function ends at its first error, too; 'set -e' would be off in it if this were part of a condition.
+	set +e
+	(set -e && "$@") >"$log" 2>&1 </dev/null
+	status=$?
+	set -e
+	counts=$(tail -n 1 "$log" | grep -xE '[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?') ||
+		counts='0 passed, 1 failed'
+	case $status,$counts in
+	0,* | *', '[1-9]*' failed'*) ;;
+	*) counts="$counts (and exit status $status: 1 failed)" ;;
+	esac
+	printf '%-28s %5d s  %-32s %s\n' "$part" "$(($(date +%s) - began))" "$counts" "${log#"$top"/}"
+	say "$counts" >>"$results"
+	[ "$status" -eq 0 ] || log_end "$log" 30
+	full
+}
+
+total() {
+	awk -v took="$(($(date +%s) - started))" '
+	{ for (i = 2; i <= NF; i++) { sub(/[,)]$/, "", $i); sum[$i] += $(i - 1) } }
+	END {
+		printf "%d min %d s\n%d passed, %d failed", took / 60, took % 60, sum["passed"], sum["failed"]
+		if (sum["skipped"]) printf ", %d skipped", sum["skipped"]
+		print ""
+		exit sum["failed"] || !sum["passed"]
+	}' "$results"
+}
+
+# The patches of a base, in order.
+series() { printf '%s\n' "$top/patches/$1"/[0-9]*.patch | grep -v /0000-; }
+
+# narrow PATCH...: the clone we are in checks out only the files that the patches touch
+narrow() { sed -n 's,^diff --git a/.* b/,/,p' "$@" | sort -u | git sparse-checkout set --no-cone --stdin; }
+
+# Git as the scripts mean it, whatever the user has set.
+plain_git() {
+	export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
+	export GIT_COMMITTER_NAME=series GIT_COMMITTER_EMAIL=series@localhost
+}
+
+# mutant NAME: its patch; mutants/BASE has those that are one of their own there
+mutant() {
+	[ -f "$top/mutants/$1.patch" ] ||
+		die "no mutant '$1'" "there are: $(cd "$top/mutants" && printf '%s ' *.patch | sed 's/\.patch//g')"
+	if [ -f "$top/mutants/$base/$1.patch" ]; then say "$top/mutants/$base/$1.patch"; else say "$top/mutants/$1.patch"; fi
+}
+
+# detached PLACE COMMIT: a work tree of $tree in PLACE/linux, as COMMIT has it, for kernels that are not the series as it is
+detached() {
+	if git -C "$1/linux" rev-parse -q --verify HEAD >/dev/null 2>&1; then
+		git -C "$1/linux" checkout -q --detach --force "$2"
+		return
+	fi
+	rm -rf "$1"
+	mkdir -p "$1"
+	git -C "$tree" worktree prune
+	step "$base: ${1##*/}: a tree" "$logs/${1##*/}.log" git -C "$tree" worktree add --detach "$1/linux" "$2"
+}
+
+# mutate PLACE: puts $MUTANT, if there is one, into the work tree of PLACE
+mutate() {
+	[ -n "${MUTANT-}" ] || return 0
+	patch=$(mutant "$MUTANT")
+	git -C "$1/linux" apply "$patch"
+}
+
+# driver PLACE FILE: builds this driver, and its header if it has one, into the kernel of PLACE
+driver() {
+	cp "${2%.c}".[ch] "$1/linux/mm/"
+	say "obj-y += $(basename "$2" .c).o" >>"$1/linux/mm/Makefile"
+}
+
+# The tree and patches/ say the same now: remember the commit, the base and the patches.
+agree() {
+	git update-ref refs/series/laid "$1"
+	series_key >.git/series-key
+}
+series_key() {
+	git rev-parse base
+	series "$base" | xargs cat | sha256sum
+}
+
+# record NAME TITLE: standard input becomes results/NAME.md, with the date, the kernels and the machine
+record() {
+	{
+		say "# $2" ''
+		say "Written by \`make $1\` on $(date -u +%F): $(for any in $(rows bases | cut -d ' ' -f 1); do
+			sed 's/.*  //; s/_all.deb//' "$build/$any/source" 2>/dev/null
+		done | paste -s -d ' '); $(sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo), $(nproc) CPUs, Linux $(uname -r)." ''
+		cat
+	} >"$build/$1.md"
+	mv "$build/$1.md" "$top/results/$1.md"
+}
