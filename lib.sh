@@ -41,9 +41,9 @@ case $build in
 /*) ;;
 *) build=$top/$build ;;
 esac
-case $top$build in
-*[[:space:]:]*) die "no kernel can be built in '$build', called from '$top'" "these paths must have no blanks and no colons" ;;
-esac
+[ -z "$(printf %s "$top$build" | tr -d 'A-Za-z0-9/._+@%=,~^\200-\377-')" ] ||
+	die "no kernel can be built in '$build', called from '$top'" \
+		"these paths must have no blanks, no colons, and nothing else that means something to a shell"
 
 # Nothing outside of it is written.
 export TMPDIR="$build/tmp" CCACHE_DIR="${CCACHE_DIR:-$build/ccache}"
@@ -61,7 +61,7 @@ if [ -n "${KDIR-}" ]; then
 	esac
 	[ -d "$KDIR" ] || die "KDIR=$KDIR is not a directory"
 	KDIR=$(cd "$KDIR" && pwd -P)
-	work=$build/kdir/$(basename "$KDIR")-$(printf %s "$KDIR" | cksum | cut -d ' ' -f 1)
+	work=$build/kdir/$(basename "$KDIR" | tr -c 'A-Za-z0-9._\n-' _)-$(printf %s "$KDIR" | cksum | cut -d ' ' -f 1)
 else
 	work=${WORK:-$build/$base}
 fi
@@ -190,10 +190,17 @@ series() { printf '%s\n' "$top/patches/$1"/[0-9]*.patch | grep -v /0000-; }
 # narrow PATCH...: the clone we are in checks out only the files that the patches touch
 narrow() { sed -n 's,^diff --git a/.* b/,/,p' "$@" | sort -u | git sparse-checkout set --no-cone --stdin; }
 
-# Git as the scripts mean it, whatever the user has set.
+# Git as the scripts mean it, whatever the user has set: but whose trees are safe has been said before.
 plain_git() {
-	export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
-	export GIT_COMMITTER_NAME=series GIT_COMMITTER_EMAIL=series@localhost
+	printf '[safe]\n\tdirectory = *\n' >"$TMPDIR/gitconfig"
+	export GIT_CONFIG_GLOBAL="$TMPDIR/gitconfig" GIT_CONFIG_NOSYSTEM=1
+	[ -n "${AS_USER-}" ] || export GIT_COMMITTER_NAME=series GIT_COMMITTER_EMAIL=series@localhost
+}
+
+# bring CLONE COMMIT REPO REF: this COMMIT of a clone becomes REF in REPO; no hook runs
+bring() {
+	git -C "$3" -c core.hooksPath=/dev/null -c protocol.file.allow=always fetch -q --no-tags --no-write-fetch-head --no-auto-maintenance \
+		--no-recurse-submodules "$1" "+$2:$4"
 }
 
 # mutant NAME: its patch; mutants/BASE has those that are one of their own there
@@ -235,7 +242,8 @@ agree() {
 }
 series_key() {
 	git rev-parse base
-	series "$base" | xargs cat | sha256sum
+	# shellcheck disable=SC2046 # names without blanks
+	cat $(series "$base") | sha256sum
 }
 
 # record NAME TITLE: standard input becomes results/NAME.md, with the date, the kernels and the machine

@@ -11,7 +11,6 @@ setup() { setup_project; }
 qemu() {
 	{ printf '%s\n' '#!/bin/sh' "echo \$\$ >'$BATS_TEST_TMPDIR/qemu.pid'" "echo \"\$*\" >'$BATS_TEST_TMPDIR/qemu.args'"; cat; } |
 		stand_in qemu-system-x86_64
-	PATH=$BATS_TEST_TMPDIR/bin:$PATH
 }
 
 ktap() {

@@ -107,6 +107,49 @@ intact() { (cd build/6.12 && sha256sum -c source); }
 	has "no Debian mirror"
 }
 
+@test "lists of others beside the machine's mirror are no matter" {
+	sed -i "1i deb http://127.0.0.1:9 $(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release) stable\ndeb [arch=all] http://127.0.0.1:9/x stable main" \
+		"$BATS_TEST_TMPDIR/sources.list"
+	make get
+	intact
+}
+
+@test "the machine's settings of apt don't choose for us, and nothing of it runs" {
+	cat >>"$APT_CONFIG" <<-EOT
+		APT::Default-Release "bookworm";
+		APT::Update::Post-Invoke { "touch $BATS_TEST_TMPDIR/ran"; };
+	EOT
+	make get
+	intact
+	[ ! -e "$BATS_TEST_TMPDIR/ran" ]
+}
+
+@test "an entry keeps its options and its key" {
+	unset KEYRING
+	sed -i "s,^deb ,&[check-valid-until=no signed-by=$BATS_FILE_TMPDIR/good.gpg] ," "$BATS_TEST_TMPDIR/sources.list"
+	make get
+	intact
+	grep -q check-valid-until=no build/6.12/apt/parts/mirrors.list
+}
+
+@test "a deb822 entry keeps its options and its key" {
+	unset KEYRING
+	mkdir "$BATS_TEST_TMPDIR/parts"
+	printf '%s\n' 'Enabled: yes' 'Types: deb deb-src' "URIs: http://127.0.0.1:$(cat "$BATS_FILE_TMPDIR/port")/" 'Suites: trixie' 'Components: main' \
+		'Check-Valid-Until: no' "Signed-By: $BATS_FILE_TMPDIR/good.gpg" >"$BATS_TEST_TMPDIR/parts/mine.sources"
+	: >"$BATS_TEST_TMPDIR/sources.list"
+	echo "Dir::Etc::SourceParts \"$BATS_TEST_TMPDIR/parts\";" >>"$APT_CONFIG"
+	make get
+	intact
+	grep -qx 'Check-Valid-Until: no' build/6.12/apt/parts/mirrors.sources
+}
+
+@test "a key that nobody named: the way out is" {
+	unset KEYRING
+	run ! make get
+	has "KEYRING="
+}
+
 @test "a mirror signed by another key is not believed" {
 	KEYRING=$BATS_FILE_TMPDIR/bad.gpg run ! make get
 	has "offers"

@@ -83,10 +83,12 @@ package() {
 	cp "$d/out"/* "$1/"
 }
 
+PATH=$BATS_TEST_TMPDIR/bin:$PATH
+
 # A project with patches, and the source package downloaded.
 setup_project() {
 	mkdir -p "$work"
-	cp -r "$project"/{Makefile,lib.sh,machine,trees,guests,proofs,tables} "$work"
+	cp -r "$project"/{.gitattributes,Makefile,lib.sh,machine,trees,guests,proofs,tables} "$work"
 	mkdir "$work/results"
 	patches "$work/patches/6.12"
 	package "$work/build/6.12"
@@ -103,7 +105,6 @@ stand_in() {
 	mkdir -p "$BATS_TEST_TMPDIR/bin"
 	cat >"$BATS_TEST_TMPDIR/bin/$1"
 	chmod +x "$BATS_TEST_TMPDIR/bin/$1"
-	PATH=$BATS_TEST_TMPDIR/bin:$PATH
 }
 
 # interrupted_at PATTERN COMMAND...: ^C, as a terminal sends it to all of COMMAND, once there is such a file.
@@ -126,4 +127,10 @@ interrupted_at() {
 commit_in_tree() {
 	echo "$1" >>"$tree/mm/memory.c"
 	git -C "$tree" commit -qam "$1"
+}
+
+# qemu_says_ok: a QEMU whose only case passes
+qemu_says_ok() {
+	printf '%s\n' '#!/bin/sh' "printf '%s\\n' 'KTAP version 1' 1..1 '    KTAP version 1' '    # Subtest: mmu_gather' '    1..1' \\" \
+		"'    ok 1 one' 'ok 1 mmu_gather'" | stand_in qemu-system-x86_64
 }

@@ -24,11 +24,6 @@ setup() { setup_project; }
 	has "no accelerator 'warp'"
 }
 
-@test "a build directory with a blank in its path is refused" {
-	run ! make lay BUILD="$BATS_TEST_TMPDIR/a b"
-	has "no blanks"
-}
-
 @test "a base without patches says so" {
 	rm -r patches/6.12
 	run ! make lay
@@ -182,5 +177,5 @@ everything() {
 	ln -s /usr/bin/* bin
 	rm -f bin/bison bin/bison.yacc bin/qemu-system-x86_64
 	PATH=$work/bin run ! make
-	has "missing: bison qemu-system-x86"
+	has "missing: bison qemu-system-x86_64"
 }

@@ -1,0 +1,230 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck disable=SC2030,SC2031,SC2154 # each test is a process; fixture.bash sets them
+# The machines that people have: their environment, their git, their apt, their paths.
+
+load fixture
+
+setup() {
+	setup_project
+	k=$BATS_TEST_TMPDIR/k
+}
+
+# no_apt: as on Fedora or Arch
+no_apt() {
+	usr=$BATS_TEST_TMPDIR/usr
+	mkdir "$usr"
+	ln -s /usr/bin/* "$usr"
+	rm -f "$usr"/{apt*,dpkg*}
+	PATH=$BATS_TEST_TMPDIR/bin:$usr
+}
+
+# gitconfig NAME VALUE: a setting of the user's
+gitconfig() {
+	export GIT_CONFIG_GLOBAL=$BATS_TEST_TMPDIR/gitconfig
+	git config -f "$GIT_CONFIG_GLOBAL" --add "$@"
+}
+
+@test "environment: a shell's settings for other builds reach neither scripts nor the kernel's make" {
+	make lay
+	sed -i 's,^all: ; @,&env >../env; ,' "$tree/Makefile"
+	git -C "$tree" commit -qam env
+	qemu_says_ok
+	LLVM=1 KCFLAGS=-O7 KCONFIG_CONFIG=/x W=1 V=1 O=/x CROSS_COMPILE=x- CC=none CDPATH=.:/ GREP_OPTIONS=-v TAR_OPTIONS=-z \
+		WORK=/x UNPATCHED=1 ALLTESTS=1 BUILD_ONLY=1 run -0 make
+	[ "${lines[-1]}" = "1 passed, 0 failed" ]
+	run ! grep -E '^(LLVM|KC|V=|CDPATH|GREP|TAR_|CC=|CROSS)' build/6.12/env
+}
+
+@test "environment: a hook's GIT_DIR does not make the kernel's commits ours" {
+	git init -q
+	git add -A
+	git commit -qm project
+	before=$(git for-each-ref && cat .git/config)
+	GIT_DIR=$work/.git GIT_INDEX_FILE=$work/.git/index GIT_WORK_TREE=$work make lay refresh
+	[ "$(git for-each-ref && cat .git/config)" = "$before" ]
+	[ "$(git -C "$tree" rev-list --count base..series)" -eq 2 ]
+}
+
+@test "no home: the compiler's cache is in build/" {
+	make lay
+	sed -i 's,^all: ; @,&env >../env; ,' "$tree/Makefile"
+	git -C "$tree" commit -qam env
+	qemu_says_ok
+	env -u HOME make
+	grep -qx "CCACHE_DIR=$work/build/ccache" build/6.12/env
+	CCACHE_DIR=/elsewhere make
+	grep -qx CCACHE_DIR=/elsewhere build/6.12/env
+}
+
+@test "nothing outside of build/ is written" {
+	[ "$(id -u)" -eq 0 ] || skip "mounting takes root"
+	mkdir w
+	make clean
+	mv build w/build
+	repo w/k
+	qemu_says_ok
+	export work
+	run unshare -m sh -ec '
+		mount --make-rprivate /
+		mount --bind w w
+		for at in /home /root /tmp /usr /var /; do
+			! mountpoint -q "$at" || mount -o remount,bind,ro "$at"
+		done
+		! touch written 2>/dev/null || exit 9
+		cd "$work"
+		make BUILD=w/build
+		make KDIR=w/k BUILD=w/build
+		make apply KDIR=w/k BUILD=w/build
+		BUILD=w/build trees/refresh --check
+		make clean BUILD=w/build
+		make distclean BUILD=w/build'
+	[ "$status" -ne 1 ] || [[ $output != *"unshare"* ]] || skip "no mount namespace can be had here"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[ ! -e w/build ]
+}
+
+@test "BUILD: a directory with other things in it is neither used nor removed" {
+	mkdir "$BATS_TEST_TMPDIR/mine"
+	touch "$BATS_TEST_TMPDIR/mine/thing"
+	for target in distclean clean lay; do
+		run ! make $target BUILD="$BATS_TEST_TMPDIR/mine"
+		has "has other things in it"
+	done
+	[ "$(ls -A "$BATS_TEST_TMPDIR/mine")" = thing ]
+}
+
+@test "paths: what a shell or make would misread is refused at once" {
+	for name in "it's" 'back\slash' 'a b' 'a:b' 'a$b' 'a*'; do
+		BUILD=$BATS_TEST_TMPDIR/$name run ! make lay
+		has "these paths must have"
+	done
+	make clean
+	mv build "$BATS_TEST_TMPDIR/grün"
+	make lay BUILD="$BATS_TEST_TMPDIR/grün"
+}
+
+@test "KDIR with a blank, a colon and a quote in its name" {
+	k="$BATS_TEST_TMPDIR/my kernel: it's"
+	repo "$k"
+	qemu_says_ok
+	run -0 make KDIR="$k"
+	run -0 make apply KDIR="$k"
+	[ "$(git -C "$k" rev-list --count main..)" -eq 2 ]
+}
+
+@test "KDIR of another owner that the user calls safe" {
+	[ "$(id -u)" -eq 0 ] || skip "chown takes root"
+	repo "$k"
+	chown -R 1234 "$k"
+	run ! make lay KDIR="$k"
+	has "dubious ownership"
+	gitconfig safe.directory "$k"
+	make lay KDIR="$k"
+	make apply KDIR="$k"
+}
+
+@test "make apply: all or nothing, whatever git is told" {
+	printf '%s\n' '#!/bin/sh' 'echo hook' 'exit 1' | stand_in hook
+	mkdir hooks
+	for hook in pre-push post-checkout pre-applypatch applypatch-msg post-applypatch pre-commit commit-msg reference-transaction \
+		pre-receive update post-update; do
+		ln -s "$BATS_TEST_TMPDIR/bin/hook" "hooks/$hook"
+	done
+	repo "$BATS_TEST_TMPDIR/clean"
+	for setting in hooks commit.gpgsign=true am.threeWay=true clone.rejectShallow=true clone.defaultRemoteName=other \
+		core.autocrlf=true apply.whitespace=error core.hooksPath="$work/hooks" protocol.file.allow=never \
+		submodule.recurse=true init.templateDir="$work" fetch.fsckObjects=true core.fsmonitor=/none gpg.program=/none; do
+		echo "# $setting, of the user and of the tree"
+		rm -rf "$k" "$k.main" "$BATS_TEST_TMPDIR/gitconfig"
+		cp -r "$BATS_TEST_TMPDIR/clean" "$k.main"
+		git -C "$k.main" worktree add -q -b mine "$k"
+		if [ "$setting" = hooks ]; then
+			cp -r hooks/* "$k.main/.git/hooks/"
+		else
+			gitconfig "${setting%%=*}" "${setting#*=}"
+			git -C "$k" config "${setting%%=*}" "${setting#*=}"
+		fi
+		run -0 make apply KDIR="$k"
+		has "applied as they are"
+		[ "$(git -C "$k" symbolic-ref --short HEAD)" = mmu-gather-pfn ]
+		[ "$(git -C "$k" rev-list --count mine..)" -eq 2 ]
+		[ -z "$(git -C "$k" status --porcelain)" ]
+	done
+}
+
+@test "make apply: a merge is called one, whatever am.threeWay says" {
+	repo "$k"
+	sed -i 's/^22$/other context/' "$k/include/asm-generic/tlb.h"
+	git -C "$k" commit -qam context
+	gitconfig am.threeWay true
+	run -0 make apply KDIR="$k"
+	has "with a three-way merge: read the result"
+}
+
+@test "a clone with core.autocrlf works, and its patches are as they were" {
+	git init -q
+	git add -A
+	git commit -qm project
+	git -c core.autocrlf=true clone -q "$work" "$BATS_TEST_TMPDIR/clone"
+	run -0 diff -r "$work/patches" "$BATS_TEST_TMPDIR/clone/patches"
+	run -0 diff "$work/lib.sh" "$BATS_TEST_TMPDIR/clone/lib.sh"
+}
+
+@test "no apt and no dpkg: a kernel tree of one's own is all it takes" {
+	repo "$k"
+	qemu_says_ok
+	no_apt
+	run -0 make KDIR="$k"
+	[ "${lines[-1]}" = "1 passed, 0 failed" ]
+	rm -rf build
+	run ! make
+	has "no apt to get the source of 6.12"
+}
+
+@test "no apt: what is missing is named, and its package elsewhere" {
+	no_apt
+	rm -f "$usr"/{bison,bison.yacc,qemu-system-x86_64}
+	unset NO_DEPS
+	run ! make
+	has "missing: bison qemu-system-x86_64"
+	has "apt-get install --no-install-recommends bison qemu-system-x86-64"
+	has "dnf install /usr/bin/qemu-system-x86_64 bison"
+	has "pacman -S bison qemu-full"
+	has "zypper install bison qemu"
+}
+
+# apt_says TEXT: an apt-get, and a sudo, of which the former fails with TEXT as long as there is a file 'locked'
+apt_says() {
+	printf '%s\n' '#!/bin/sh' '[ "$1" != env ] || shift 2' 'exec "$@"' | stand_in sudo
+	printf '%s\n' '#!/bin/sh' "echo \"\$*\" >>$work/apt.args" "if [ -e $work/locked ]; then rm $work/locked; echo '$1'; exit 100; fi" \
+		'case $* in *install*) [ ! -e '"$work/give"' ] || ln -s /bin/true '"$BATS_TEST_TMPDIR/usr/qemu-system-riscv64" 'esac' |
+		sed 's/ ln -s \(.*\)$/ ln -s \1 ;;/' | stand_in apt-get
+}
+
+@test "packages: that of the emulator is named for it, and is looked for again" {
+	no_apt
+	rm -f "$usr"/{qemu-system-riscv64,riscv64-linux-gnu-gcc}
+	ln -s /bin/true "$usr/riscv64-linux-gnu-gcc"
+	sed -i '/opensbi/d' tables/packages
+	apt_says
+	unset NO_DEPS
+	run ! make deps ARCH=riscv
+	has "still missing: qemu-system-riscv64"
+	grep -qx 'install -y --no-install-recommends qemu-system-riscv64' apt.args
+	touch give
+	run -0 make deps ARCH=riscv
+}
+
+@test "packages: a lock of another apt is waited for, and named" {
+	no_apt
+	rm -f "$usr"/{qemu-system-riscv64,riscv64-linux-gnu-gcc}
+	ln -s /bin/true "$usr/riscv64-linux-gnu-gcc"
+	sed -i '/opensbi/d' tables/packages
+	apt_says 'E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7'
+	unset NO_DEPS
+	touch give locked
+	run -0 make deps ARCH=riscv
+	has "waiting, for ten minutes at most: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7"
+}
