@@ -11,6 +11,7 @@ deps:              ## install what is missing
 apply:             ## put the series on a new branch of KDIR, or leave that as it is
 
 ### Change it
+series:            ## put what source/ says into the series of each base, or of BASE
 refresh:           ## write the commits of build/BASE/linux to patches/BASE
 port:              ## carry the series, or what was edited in it, from one base to another: FROM=6.12 TO=6.1
 lint:              ## style and spelling of all that is here

@@ -90,6 +90,7 @@ setup_project() {
 	mkdir -p "$work"
 	cp -r "$project"/{.gitattributes,Makefile,lib.sh,machine,trees,guests,proofs,tables} "$work"
 	mkdir "$work/results"
+	sed -i '/^#/!d' "$work/tables/ported"
 	patches "$work/patches/6.12"
 	package "$work/build/6.12"
 	cd "$work" || return

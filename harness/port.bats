@@ -55,6 +55,43 @@ setup() {
 	has "6.1 has all of 6.12 already"
 }
 
+@test "port: no edit is lost, whatever is committed in between" {
+	make port FROM=6.12 TO=6.1
+	make refresh BASE=6.1
+	git add -A
+	git commit -qm '6.1'
+	sed -i 's/^twenty$/TWENTY/' "$tree/include/asm-generic/tlb.h"
+	git -C "$tree" commit -q -a --amend --no-edit
+	make refresh
+	git commit -qam 'an edit of 6.12'
+	sed -i 's/^35$/of 6.1 alone/' "$other/mm/memory.c"
+	git -C "$other" commit -q -a --amend --no-edit
+	make refresh BASE=6.1
+	git commit -qam 'an edit of 6.1'
+	FROM=6.12 TO=6.1 run ! trees/port --check
+	has "an edit of 6.12 is not in patches/6.1"
+	make port FROM=6.12 TO=6.1
+	make refresh BASE=6.1
+	grep -qx TWENTY "$other/include/asm-generic/tlb.h"
+	grep -qx 'of 6.1 alone' "$other/mm/memory.c"
+	FROM=6.12 TO=6.1 trees/port --check
+	git add -A
+	git commit -qm both
+	sed -i 's/^+TWENTY$/+Twenty/' patches/6.12/0002-*
+	sed -i 's/^+of 6.1 alone$/+of 6.1 only/' patches/6.1/*.patch
+	make port FROM=6.12 TO=6.1
+	grep -qx Twenty "$other/include/asm-generic/tlb.h"
+	grep -qx 'of 6.1 only' "$other/mm/memory.c"
+}
+
+@test "port: what is in the other is asked, if nobody noted it" {
+	make port FROM=6.12 TO=6.1
+	make refresh BASE=6.1
+	sed -i '/^#/!d' tables/ported
+	run ! make port FROM=6.12 TO=6.1
+	has "is not known"
+}
+
 @test "port: a conflict is for a human, whose resolution the next run takes" {
 	sed -i 's/^10$/TEN/' "$other/mm/memory.c"
 	git -C "$other" commit -q -a --amend -m linux-source-6.1
