@@ -222,6 +222,29 @@ detached() {
 	step "$base: ${1##*/}: a tree" "$logs/${1##*/}.log" git -C "$tree" worktree add --detach "$1/linux" "$2"
 }
 
+# before_after NAME: 'side' builds and runs in $place what the kernel before, and the one after the series have of tests of
+# their own, and leaves a line for each verdict in $place/verdicts. One that only the former has is listed, and fails;
+# others that only the latter has are listed. Last line: 'N passed, N failed, N skipped'.
+before_after() {
+	plain_git
+	mkdir -p "$logs"
+	for kernel in before after; do
+		place=$work/$1-$kernel
+		detached "$place" "$([ $kernel = before ] && say base || say series)"
+		side
+		sort -o "$place/verdicts" "$place/verdicts"
+	done
+	comm "$work/$1-before/verdicts" "$place/verdicts" --output-delimiter=@ | awk '
+		!/^@/ { failed++; print "only before: " $0; next }
+		/^@[^@]/ { if (!/^@mmu_gather/) print "only after: " substr($0, 2); next }
+		/\tskipped$/ || / # SKIP/ { skipped++; next }
+		{ passed++ }
+		END {
+			printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
+			exit failed || !passed
+		}'
+}
+
 # mutate PLACE: puts $MUTANT, if there is one, into the work tree of PLACE
 mutate() {
 	[ -n "${MUTANT-}" ] || return 0
@@ -242,7 +265,7 @@ agree() {
 }
 series_key() {
 	git rev-parse base
-	# shellcheck disable=SC2046 # names without blanks
+	# shellcheck disable=SC2002,SC2046 # any number of names without blanks
 	cat $(series "$base") | sha256sum
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What is in use in a small guest whose only programs are ours: to tell whether something is left behind. */
 #ifndef FIGURES_H
+
 #define FIGURES_H
 
+#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -67,7 +69,8 @@ static long threads(void)
 		fail("/proc");
 	while ((entry = readdir(proc))) {
 		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
-		if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || !(file = fopen(path, "r")))
+		file = isdigit(entry->d_name[0]) ? fopen(path, "r") : NULL;
+		if (!file)
 			continue;
 		count += fgets(name, sizeof(name), file) && strncmp(name, "kworker", 7);
 		fclose(file);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck disable=SC2030,SC2031,SC2154 # each test is a process; fixture.bash sets them
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154 # each test is a process; fixture.bash sets them
 # The machines that people have: their environment, their git, their apt, their paths.
 
 load fixture

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck disable=SC2030,SC2031,SC2154 # each test is a process; fixture.bash sets them
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154 # each test is a process; fixture.bash sets them
 # A test of one's own, from clone to patch on every base.
 
 load fixture
@@ -16,7 +16,7 @@ setup() {
 	for base in 6.12 6.1; do
 		tree=$work/build/$base/linux
 		repo "$tree"
-		cd "$tree"
+		cd "$tree" || return
 		git checkout -q -b series
 		echo 'config USERCOPY_KUNIT_TEST' >lib/Kconfig.debug
 		printf '%s\n' 'obj-$(CONFIG_USERCOPY_KUNIT_TEST) += x' >lib/Makefile
@@ -32,7 +32,7 @@ setup() {
 		git commit -qm 'mmu_gather: add KUnit tests'
 		git update-ref refs/series/laid HEAD
 		echo "x  $base" >../source
-		cd "$work"
+		cd "$work" || return
 		make -s refresh BASE=$base
 	done
 	tree=$work/build/6.12/linux
@@ -45,7 +45,7 @@ setup() {
 
 @test "from clone to patch on every base in four commands" {
 	mkdir w
-	git clone -q "$work" w/series && cd w/series
+	git clone -q "$work" w/series && cd w/series || return
 	mv "$work/build" .
 	sed -i '1a second' source/lib/tests/mmu_gather_kunit.c
 	make series
