@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests for the mmu_gather on a real mm. They hold the kernel to what
- * those who unmap and revoke memory rely on:
- *
- *  - what is unmapped gets flushed, when no page table walk finds it any more,
- *    and its page is held until then;
- *  - when unmap_mapping_range() returns, nobody reaches the pages of a
- *    VM_PFNMAP or VM_MIXEDMAP VMA ("PFN VMA"): not of one that is unlinked
- *    already, nor of one whose entries somebody else has cleared.
- *
- * A layout is what is unmapped, a letter for each VMA:
+ * KUnit tests for the mmu_gather on a real mm: what is unmapped gets flushed when
+ * no page table walk finds it any more, and its page is held until then. And when
+ * unmap_mapping_range() returns, nobody reaches the pages of a VM_PFNMAP or
+ * VM_MIXEDMAP VMA ("PFN VMA"): neither of one that is unlinked already, nor of one
+ * whose entries somebody else has cleared. A layout is what is unmapped:
  *
  *  P  PFNMAP				D  MIXEDMAP, dirty pages with references
- *  Q  PFNMAP, of a second file		C  MIXEDMAP, private, and partly copied
- *  M  MIXEDMAP				B  as C, the copies fill all batches
+ *  Q  PFNMAP, of a second file		C  MIXEDMAP, private, copied but for a page
+ *  M  MIXEDMAP				B  as C, and the copies fill all batches
  *  T  PFNMAP, beyond a page table	A  anonymous
  *  L  PFNMAP, a huge PMD and a page	F  of the first file, but no PFN VMA
  *  G  PFNMAP, a huge PUD		H  hugetlb, without memory
@@ -41,9 +36,8 @@
 #define BASE		0x10000000UL	/* nothing special on any architecture */
 #define MAX_VMAS	5
 #define PAGES		3UL		/* of most VMAs */
-#define NR_PAGES	(MAX_VMAS * PAGES)
 #define COPIES		10100UL		/* fill all batches of a gather */
-
+#define PGOFFS		(BIT(16) + 4)	/* from one VMA to the next */
 #ifndef VM_FLAGS_SET
 
 static void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
@@ -59,14 +53,15 @@ static void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
 
 static unsigned int race_trials = 6;
 module_param(race_trials, uint, 0444);
-MODULE_PARM_DESC(race_trials, "Trials of mmu_gather_race with each layout");
+MODULE_PARM_DESC(race_trials, "Races with each layout");
 
 /* An address, or a page table, and what has to be true when it is flushed. */
 struct watch {
 	unsigned long addr;
 	bool table, flushed;
 	struct address_space *mapping;	/* where its VMA is linked */
-	struct page *page;		/* that the gather holds; we do, too */
+	pgoff_t pgoff;
+	struct page *page;		/* that the gather holds */
 };
 
 enum { FIRST, SECOND, GATE, HUGE, NR_FILES };
@@ -78,35 +73,44 @@ struct world {
 	struct mmu_notifier sentinel;
 	bool range_ends;
 #endif
-	bool observes;
-
 	/* The device, and what its next mmap() does. */
 	struct file *file[NR_FILES];
 	void *memory;
-	struct page *large;
+	unsigned long size;
 	char kind;
 	int mmap_error;
 
-	/* What is mapped, what is seen. */
+	/* What is mapped. */
 	const char *layout;
-	unsigned int nr_vmas, nr_watches, flushes, most;
 	struct {
 		char kind;
 		unsigned long start, end;
 	} vma[MAX_VMAS];
 	unsigned long start, end;
-	struct watch watch[2 * MAX_VMAS * (PAGES + 1)];
-	bool write_protects, no_gather;
+	unsigned int nr_vmas;
+
+	/* What is seen, and how many flushes it may take. */
+	struct watch watch[64];
+	unsigned int nr_watches, flushes, most, layouts, missing, unclear;
+	bool observes, write_protects, no_gather;
 	const char *wrong;
 
-	/* A race. */
-	const char *(*unmaps)(struct world *w);
+	/* What is done, maybe beside another gather, and maybe in a race. */
+	const struct operation *operation;
+	struct mmu_gather gather;
 	struct work_struct reader;
 	struct completion ready;
-	int result, unclear;
+	int result;
 };
 
-/* What a page table walk finds: no page table, no entry, or HUGE_ENTRY | WRITABLE | ENTRY. */
+struct operation {
+	const char *name;
+	const char *(*prepare)(struct world *w);
+	const char *(*unmap)(struct world *w);
+	bool races;
+};
+
+/* What a page table walk finds: no table, no entry, or bits of an entry. */
 enum { NO_TABLE, NO_ENTRY, ENTRY, WRITABLE = 4, HUGE_ENTRY = 8 };
 
 static int walk(struct mm_struct *mm, unsigned long addr, pte_t *entry)
@@ -141,20 +145,17 @@ static bool gone(struct world *w, struct watch *watch)
 	       w->write_protects ? !(found & WRITABLE) : found <= NO_ENTRY;
 }
 
-/* Does a revoker find it, or does he wait for us? It is us who change i_mmap. */
-static bool is_linked(struct mm_struct *mm, struct watch *watch)
+/* Does a revoker find it, or does he wait for us? */
+static bool is_linked(struct watch *watch)
 {
-	bool found = rwsem_is_locked(&watch->mapping->i_mmap_rwsem);
-	struct vm_area_struct *vma;
+	struct address_space *mapping = watch->mapping;
 
+	return rwsem_is_locked(&mapping->i_mmap_rwsem) ||
 #ifdef RMAP_TREE
-	mapping_rmap_tree_foreach(vma, watch->mapping, 0, ULONG_MAX)
+	       mapping_rmap_tree_iter_first(mapping, watch->pgoff, watch->pgoff);
 #else
-	vma_interval_tree_foreach(vma, &watch->mapping->i_mmap, 0, ULONG_MAX)
+	       vma_interval_tree_iter_first(&mapping->i_mmap, watch->pgoff, watch->pgoff);
 #endif
-		found |= vma->vm_mm == mm && vma->vm_start <= watch->addr &&
-			 watch->addr < vma->vm_end;
-	return found;
 }
 
 /* A flush of what is not gone settles nothing: it may be back in a TLB at once. */
@@ -168,12 +169,11 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 	if (w->range_ends)
 		return;
 	/* An empty range stands for all of the mm. */
-	if (start >= end) {
-		start = 0;
-		end = ULONG_MAX;
-	}
+	end = start < end ? end : ULONG_MAX;
+	start = end == ULONG_MAX ? 0 : start;
 #endif
-	data_race(w->flushes++);
+	w->flushes++;
+	w->observes = true;
 	for (watch = w->watch; watch < w->watch + w->nr_watches; watch++) {
 		/* Any part of what a table maps will do for the table. */
 		unsigned long size = watch->table ? PMD_SIZE : 1;
@@ -182,9 +182,10 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 		    !gone(w, watch))
 			continue;
 		watch->flushed = true;
-		if (watch->mapping && !is_linked(mm, watch))
+		if (watch->mapping && !is_linked(watch))
 			w->wrong = "flushed after the unlink";
-		if (watch->page && page_count(watch->page) < 2)
+		/* Pages of the device are held by the device, too. */
+		if (watch->page && page_count(watch->page) < (PageAnon(watch->page) ? 1 : 2))
 			w->wrong = "page freed before the flush";
 		if (!w->no_gather && !mm_tlb_flush_pending(mm))
 			w->wrong = "flushed by a gather that is not counted";
@@ -207,15 +208,15 @@ static void range_ended(struct mmu_notifier *mn, const struct mmu_notifier_range
 }
 
 static const struct mmu_notifier_ops sentinel_ops = { .invalidate_range_end = range_ends };
+#endif
 static const struct mmu_notifier_ops observer_ops = {
+#ifdef INVALIDATE_RANGE
 	.invalidate_range = observe_flush,
 	.invalidate_range_end = range_ended,
-};
 #else
-static const struct mmu_notifier_ops observer_ops = {
 	.arch_invalidate_secondary_tlbs = observe_flush,
-};
 #endif
+};
 
 static void watch_vma(struct world *w, unsigned long start, unsigned long end)
 {
@@ -228,31 +229,18 @@ static void watch_vma(struct world *w, unsigned long start, unsigned long end)
 		struct watch *watch = &w->watch[w->nr_watches];
 		int found = walk(w->mm, addrs[i], &pte);
 
-		if (found <= NO_ENTRY || w->nr_watches + 1 >= ARRAY_SIZE(w->watch))
+		if (found <= NO_ENTRY)
 			continue;
-		*watch = (struct watch){ .addr = addrs[i] };
+		*watch = (struct watch){ .addr = addrs[i],
+					 .pgoff = linear_page_index(vma, addrs[i]) };
 		if (!(found & HUGE_ENTRY))
 			watch->page = vm_normal_page(vma, addrs[i], pte);
-		if (watch->page)
-			get_page(watch->page);
 		if ((vma->vm_flags & VM_PFN) && !(watch->page && PageAnon(watch->page)))
 			watch->mapping = vma->vm_file->f_mapping;
 		w->nr_watches++;
 		if (!(found & HUGE_ENTRY) && IS_ALIGNED(addrs[i], PMD_SIZE))
 			w->watch[w->nr_watches++] = (struct watch){ .addr = addrs[i], .table = true };
 	}
-}
-
-static void unwatch(struct world *w)
-{
-	for (; w->nr_watches; w->nr_watches--)
-		if (w->watch[w->nr_watches - 1].page)
-			put_page(w->watch[w->nr_watches - 1].page);
-}
-
-static bool is(char kind, const char *kinds)
-{
-	return kind && strchr(kinds, kind);
 }
 
 static vm_fault_t insert_huge(struct world *w, struct vm_area_struct *vma)
@@ -273,17 +261,18 @@ static vm_fault_t insert_huge(struct world *w, struct vm_area_struct *vma)
 	vmf.pmd = vmf.pud ? pmd_alloc(vma->vm_mm, vmf.pud, vmf.address) : NULL;
 	if (vmf.pmd)
 #ifdef PFN_T
-		return vmf_insert_pfn_pmd(&vmf, page_to_pfn_t(w->large), true);
+		return vmf_insert_pfn_pmd(&vmf, page_to_pfn_t(virt_to_page(w->memory)), true);
 #else
-		return vmf_insert_pfn_pmd(&vmf, page_to_pfn(w->large), true);
+		return vmf_insert_pfn_pmd(&vmf, page_to_pfn(virt_to_page(w->memory)), true);
 #endif
 #endif
 	return VM_FAULT_OOM;
 }
 
-static struct page *page_of(struct world *w, unsigned long nr)
+/* Each offset has its page, and so have those of small VMAs. */
+static struct page *page_of(struct world *w, pgoff_t pgoff)
 {
-	return virt_to_page(w->memory + nr % NR_PAGES * PAGE_SIZE);
+	return virt_to_page(w->memory + pgoff * PAGE_SIZE % w->size);
 }
 
 static vm_fault_t dev_fault(struct vm_fault *vmf)
@@ -297,37 +286,31 @@ static const struct vm_operations_struct dev_vm_ops = { .fault = dev_fault };
 
 static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	unsigned long addr = vma->vm_start, nr = vma->vm_pgoff, step = 1;
 	struct world *w = file->private_data;
+	unsigned long addr = w->kind == 'L' ? vma->vm_end - PAGE_SIZE : vma->vm_start;
 	int err = 0;
 
 	if (w->kind == 'F')
 		vma->vm_ops = &dev_vm_ops;
-	if (is(w->kind, "MBC"))
+	if (strchr("MBC", w->kind))
 		vm_flags_set(vma, VM_MIXEDMAP);
-	if (is(w->kind, "LG")) {
+	if (strchr("LG", w->kind)) {
 		vm_flags_set(vma, VM_PFNMAP);
 		if (insert_huge(w, vma) != VM_FAULT_NOPAGE)
 			return -ENOMEM;
 	}
-	/* The first page and the last, or the last alone. */
-	if (is(w->kind, "TL"))
-		step = vma_pages(vma) - 1;
-	if (w->kind == 'L')
-		addr += step * PAGE_SIZE;
-	for (; addr < vma->vm_end && !err; addr += step * PAGE_SIZE, nr += step) {
-		struct page *page = page_of(w, nr);
+	for (; addr < vma->vm_end && !err && strchr("PQTLDMBC", w->kind); addr += PAGE_SIZE) {
+		struct page *page = page_of(w, linear_page_index(vma, addr));
 		unsigned long pfn = page_to_pfn(page);
 
-		if (is(w->kind, "PQTL"))
+		if (strchr("PQTL", w->kind))
 			err = remap_pfn_range(vma, addr, pfn, PAGE_SIZE, vma->vm_page_prot);
-		if (w->kind == 'D')
+		else if (w->kind == 'D')
 			err = vm_insert_page(vma, addr, page);
-		if (is(w->kind, "MBC") &&
 #ifdef PFN_T
-		    vmf_insert_mixed(vma, addr, __pfn_to_pfn_t(pfn, PFN_DEV)) != VM_FAULT_NOPAGE)
+		else if (vmf_insert_mixed(vma, addr, __pfn_to_pfn_t(pfn, PFN_DEV)) & VM_FAULT_ERROR)
 #else
-		    vmf_insert_mixed(vma, addr, pfn) != VM_FAULT_NOPAGE)
+		else if (vmf_insert_mixed(vma, addr, pfn) & VM_FAULT_ERROR)
 #endif
 			err = -ENOMEM;
 	}
@@ -337,7 +320,7 @@ static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 static const struct file_operations dev_fops = { .owner = THIS_MODULE, .mmap = dev_mmap };
 
 static bool mmap_at(struct world *w, int file, unsigned long addr, unsigned long size,
-		    unsigned long flags, unsigned long pgoff)
+		    unsigned long flags, pgoff_t pgoff)
 {
 	return vm_mmap(file < 0 ? NULL : w->file[file], addr, size, PROT_READ | PROT_WRITE,
 		       flags | MAP_FIXED | MAP_NORESERVE, pgoff * PAGE_SIZE) == addr;
@@ -345,34 +328,29 @@ static bool mmap_at(struct world *w, int file, unsigned long addr, unsigned long
 
 static bool map_vma(struct world *w, char kind, unsigned long addr)
 {
-	unsigned long size = PAGES * PAGE_SIZE, align = PAGE_SIZE, step = PAGE_SIZE;
 	int file = kind == 'A' ? -1 : kind == 'H' ? HUGE : kind == 'Q' ? SECOND : FIRST;
+	unsigned long size = PAGES * PAGE_SIZE, align = PAGE_SIZE;
 	unsigned int nr = w->nr_vmas++;
 
 	if (kind == 'B')
 		size = (COPIES + 1) * PAGE_SIZE;
-	if (is(kind, "TLGH")) {
+	if (strchr("TLGH", kind)) {
 		align = kind == 'G' ? PUD_SIZE : kind == 'H' ?
 			huge_page_size(hstate_file(w->file[HUGE])) : PMD_SIZE;
-		size = align + (is(kind, "TL") ? PAGE_SIZE : 0);
+		size = align + (strchr("TL", kind) ? PAGE_SIZE : 0);
 	}
 	addr = ALIGN(addr, align);
 	w->kind = kind;
-	if (!mmap_at(w, file, addr, size, is(kind, "ABC") ? MAP_PRIVATE : MAP_SHARED,
-		     kind == 'H' ? 0 : nr * PAGES))
+	if (!mmap_at(w, file, addr, size, strchr("ABC", kind) ? MAP_PRIVATE : MAP_SHARED,
+		     kind == 'H' ? 0 : nr * PGOFFS))
 		return false;
-	w->end = addr + size;
 	w->start = nr ? w->start : addr;
 	w->vma[nr].kind = kind;
 	w->vma[nr].start = addr;
-	w->vma[nr].end = w->end;
+	w->vma[nr].end = w->end = addr + size;
 
-	/* Write every page that there is, but the last of B and the second of C. */
-	if (is(kind, "TL"))
-		step = align;
-	if (kind == 'C')
-		step = 2 * PAGE_SIZE;
-	for (; !is(kind, "GH") && addr < w->end - (kind == 'B') * PAGE_SIZE; addr += step) {
+	/* Write every page that there is, but the last of B and C. */
+	for (; !strchr("GH", kind) && addr < w->end - !!strchr("BC", kind) * PAGE_SIZE; addr += PAGE_SIZE) {
 		if (put_user(1, (int __user *)addr))
 			return false;
 		cond_resched();
@@ -380,20 +358,15 @@ static bool map_vma(struct world *w, char kind, unsigned long addr)
 	return true;
 }
 
-/* NULL, or why it can't be. */
-static const char *map_layout(struct world *w, const char *layout)
+static bool map_layout(struct world *w, const char *layout)
 {
 	unsigned long addr = BASE;
 	unsigned int i;
 
 	w->layout = layout;
-	w->nr_vmas = 0;
-	w->mmap_error = 0;
-	w->write_protects = false;
-	w->no_gather = false;
+	w->nr_vmas = w->nr_watches = w->mmap_error = 0;
+	w->write_protects = w->no_gather = false;
 	w->wrong = NULL;
-	/* One flush for all PFN VMAs, one for the page tables, and what kinds need. */
-	w->most = 2;
 	for (; *layout; layout++) {
 		if (*layout == '-') {
 			addr = ALIGN(addr, PMD_SIZE) + 2 * PMD_SIZE;
@@ -401,110 +374,38 @@ static const char *map_layout(struct world *w, const char *layout)
 		}
 		if ((*layout == 'B' && si_mem_available() < 2 * COPIES) ||
 		    (*layout == 'G' && !IS_ENABLED(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD)) ||
-		    (is(*layout, "LG") && !w->large) || (*layout == 'H' && IS_ERR(w->file[HUGE])))
-			return "not on this kernel or machine";
-		if (!map_vma(w, *layout, addr))
-			return "no memory";
+		    (*layout == 'H' && IS_ERR(w->file[HUGE])) ||
+		    (strchr("LG", *layout) && (!has_transparent_hugepage() || w->size < PMD_SIZE)) ||
+		    !map_vma(w, *layout, addr))
+			return false;
 		addr = w->end;
 	}
+	/* One flush for all PFN VMAs, one for page tables, and what each kind needs. */
+	w->most = 2;
 	for (i = 0; i < w->nr_vmas; i++) {
 		watch_vma(w, w->vma[i].start, w->vma[i].end);
-		w->most += is(w->vma[i].kind, "DFBL") + !IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS);
-		if (IS_ENABLED(CONFIG_MMU_GATHER_PAGE_SIZE) && is(w->vma[i].kind, "LGH"))
+		w->most += !!strchr("DFBL", w->vma[i].kind) + !IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS);
+		if (IS_ENABLED(CONFIG_MMU_GATHER_PAGE_SIZE) && strchr("LGH", w->vma[i].kind))
 			w->most += 2;
 	}
-	return NULL;
-}
-
-static void world_exit(struct kunit *test)
-{
-	struct world *w = test->priv;
-	int i;
-
-	for (i = 0; w && i < NR_FILES; i++)
-		if (!IS_ERR_OR_NULL(w->file[i]))
-			fput(w->file[i]);
-	flush_delayed_fput();
-	if (w && w->memory)
-		free_pages_exact(w->memory, NR_PAGES * PAGE_SIZE);
-	if (w && w->large)
-		__free_pages(w->large, PMD_SHIFT - PAGE_SHIFT);
-}
-
-static int world_init(struct kunit *test)
-{
-	struct world *w = kunit_kzalloc(test, sizeof(*w), GFP_KERNEL);
-	int i;
-
-	KUNIT_ASSERT_NOT_NULL(test, w);
-	test->priv = w;
-	w->memory = alloc_pages_exact(NR_PAGES * PAGE_SIZE, GFP_KERNEL | __GFP_ZERO);
-	KUNIT_ASSERT_NOT_NULL(test, w->memory);
-	if (has_transparent_hugepage())
-		w->large = alloc_pages(GFP_KERNEL | __GFP_ZERO, PMD_SHIFT - PAGE_SHIFT);
-	for (i = 0; i < HUGE; i++) {
-#ifdef CREATE_GETFILE
-		w->file[i] = anon_inode_create_getfile("[mmu_gather]", &dev_fops, w, O_RDWR, NULL);
-#else
-		w->file[i] = anon_inode_getfile_secure("[mmu_gather]", &dev_fops, w, O_RDWR, NULL);
-#endif
-		KUNIT_ASSERT_FALSE(test, IS_ERR(w->file[i]));
-	}
-#ifdef VMA_FLAGS
-	w->file[HUGE] = hugetlb_file_setup("[mmu_gather]", PMD_SIZE,
-					   mk_vma_flags(VMA_NORESERVE_BIT),
-					   HUGETLB_ANONHUGE_INODE, 0);
-#else
-	w->file[HUGE] = hugetlb_file_setup("[mmu_gather]", PMD_SIZE, VM_NORESERVE,
-					   HUGETLB_ANONHUGE_INODE, 0);
-#endif
-	return 0;
-}
-
-/* From here to close_mm() no assertion may fail: what is wrong is returned. */
-static void open_mm(struct kunit *test, struct world *w)
-{
-	struct mmu_gather tlb;
-
-	w->mm = mm_alloc();
-	KUNIT_ASSERT_NOT_NULL(test, w->mm);
-	w->mm->task_size = TASK_SIZE;
-	arch_pick_mmap_layout(w->mm, &current->signal->rlim[RLIMIT_STACK]);
-	w->mn.ops = &observer_ops;
-	if (mmu_notifier_register(&w->mn, w->mm)) {
-		mmput(w->mm);
-		kunit_skip(test, "no memory");
-	}
-#ifdef INVALIDATE_RANGE
-	w->sentinel.ops = &sentinel_ops;
-	if (mmu_notifier_register(&w->sentinel, w->mm)) {
-		mmu_notifier_unregister(&w->mn, w->mm);
-		mmput(w->mm);
-		kunit_skip(test, "no memory");
-	}
-#endif
-	kthread_use_mm(w->mm);
-	/* Not every architecture calls the notifier when it flushes: find out. */
 	w->flushes = 0;
-	tlb_gather_mmu(&tlb, w->mm);
-	tlb_flush_pte_range(&tlb, BASE, PAGE_SIZE);
-	tlb_finish_mmu(&tlb);
-	w->observes = w->flushes;
+	return true;
 }
 
-/* [start, end) was unmapped: what is gone must have been flushed. */
+/* [start, end) was unmapped, in not too many flushes. What is gone must be flushed. */
 static const char *unmapped(struct world *w, unsigned long start, unsigned long end)
 {
 	struct watch *watch;
 
 	for (watch = w->watch; watch < w->watch + w->nr_watches && !w->wrong; watch++) {
-		if (!gone(w, watch)) {
-			if (!watch->table && start <= watch->addr && watch->addr < end)
-				return "still mapped";
-		} else if (!watch->flushed && w->observes) {
-			return watch->table ? "page table not flushed" : "not flushed";
-		}
+		if (gone(w, watch) && !watch->flushed && w->observes)
+			w->wrong = watch->table ? "page table not flushed" : "not flushed";
+		if (!gone(w, watch) && !watch->table && start <= watch->addr && watch->addr < end)
+			w->wrong = "still mapped";
 	}
+	if (w->flushes > w->most && w->observes)
+		w->wrong = w->wrong ?: "more flushes than it takes";
+	w->flushes = 0;
 	return w->wrong;
 }
 
@@ -517,112 +418,50 @@ static bool is_mapped(struct world *w)
 /* Nothing is mapped any more: what is left? */
 static const char *left(struct world *w)
 {
-	unsigned int i;
+	unsigned long i;
 
-	unwatch(w);
-	for (i = 0; i < NR_PAGES; i++)
+	for (i = 0; i < w->size / PAGE_SIZE; i++)
 		if (page_count(page_of(w, i)) != 1 || folio_mapped(page_folio(page_of(w, i))))
 			return "a page is still held";
 	return is_mapped(w) ? "a VMA is still linked" :
 	       mm_tlb_flush_pending(w->mm) ? "a gather is still counted" : NULL;
 }
 
-/* What is still mapped goes with the mm. */
-static const char *close_mm(struct world *w)
-{
-	const char *why;
-
-	unwatch(w);
-	kthread_unuse_mm(w->mm);
-	mmput(w->mm);
-	why = left(w);
-#ifdef INVALIDATE_RANGE
-	mmu_notifier_unregister(&w->sentinel, w->mm);
-#endif
-	mmu_notifier_unregister(&w->mn, w->mm);
-	return why;
-}
-
-/* After munmap() or mmap(MAP_FIXED) of all: done, and all is flushed, not too often? */
-static const char *all_unmapped(struct world *w, bool done)
-{
-	if (!done)
-		return "not unmapped";
-	return unmapped(w, w->start, w->end) ?:
-	       w->flushes > w->most ? "more flushes than it takes" : NULL;
-}
-
 static const char *unmap(struct world *w)
 {
-	w->flushes = 0;
-	return all_unmapped(w, !vm_munmap(w->start, w->end - w->start));
+	return vm_munmap(w->start, w->end - w->start) ? "munmap() failed" :
+	       unmapped(w, w->start, w->end);
 }
 
 static const char *map_over(struct world *w)
 {
-	w->flushes = 0;
-	return all_unmapped(w, mmap_at(w, -1, w->start, w->end - w->start, MAP_PRIVATE, 0));
+	return !mmap_at(w, -1, w->start, w->end - w->start, MAP_PRIVATE, 0) ? "mmap() failed" :
+	       unmapped(w, w->start, w->end);
 }
 
-static void revoke(struct world *w)
+static void revoke_all(struct world *w)
 {
 	unmap_mapping_range(w->file[FIRST]->f_mapping, 0, 0, 1);
 	unmap_mapping_range(w->file[SECOND]->f_mapping, 0, 0, 1);
 }
 
-/* Clears all entries of [start, end), and leaves the VMAs as they are. */
-static void clear(struct world *w, struct mmu_gather *tlb, unsigned long start, unsigned long end)
+static const char *revoke(struct world *w)
 {
-	struct vm_area_struct *vma;
-
-	mmap_read_lock(w->mm);
-	vma = vma_lookup(w->mm, start);
-	if (vma) {
-#ifdef UNMAP_DESC
-		MA_STATE(mas, &w->mm->mm_mt, vma->vm_end, vma->vm_end);
-		struct unmap_desc unmap = { .mas = &mas, .first = vma, .vma_start = start,
-					    .vma_end = end, .tree_end = end };
-
-		unmap_vmas(tlb, &unmap);
-#elif defined(UNMAP_MAS)
-		MA_STATE(mas, &w->mm->mm_mt, vma->vm_end, vma->vm_end);
-
-		unmap_vmas(tlb, &mas, vma, start, end, end, false);
-#else
-		unmap_vmas(tlb, &w->mm->mm_mt, vma, start, end);
-#endif
-	}
-	mmap_read_unlock(w->mm);
-}
-
-/*
- * madvise() may have let go of a VMA with its gather still open. What that has
- * cleared is not found by the munmap() of the VMA, but must be flushed before
- * the unlink like all else.
- */
-static const char *unmap_beside_gather_of(struct world *w, unsigned long end)
-{
-	struct mmu_gather open;
-	const char *why;
-
-	tlb_gather_mmu(&open, w->mm);
-	clear(w, &open, w->start, end);
-	why = unmap(w);
-	tlb_finish_mmu(&open);
-	return why ?: unmapped(w, w->start, w->end);
+	revoke_all(w);
+	w->flushes = 0;
+	return unmapped(w, 0, 0);
 }
 
 /* From the second page of the first VMA to that of the last, if that can be. */
-static const char *munmap_part(struct world *w)
+static const char *only_part(struct world *w)
 {
-	unsigned long first = w->start, last = w->end;
-
-	w->start += w->vma[0].kind == 'H' ? 0 : PAGE_SIZE;
+	if (w->vma[0].kind != 'H')
+		w->start += PAGE_SIZE;
 	if (w->vma[w->nr_vmas - 1].kind != 'H')
 		w->end = w->vma[w->nr_vmas - 1].start + 2 * PAGE_SIZE;
 	/* A huge entry is split, and flushed, before there is a gather. */
 	w->no_gather = true;
-	return unmap(w) ?: (w->start = first, w->end = last, unmap(w));
+	return NULL;
 }
 
 /* A mmap() over the start of them that maps its pages, and fails then. */
@@ -630,27 +469,31 @@ static const char *map_over_fails(struct world *w)
 {
 	w->kind = 'M';
 	w->mmap_error = -ENODEV;
+	w->no_gather = true;
 	if (mmap_at(w, SECOND, w->start, PAGES * PAGE_SIZE, MAP_SHARED, 0))
 		return "mmap() did not fail";
-	return unmapped(w, w->start, w->start + PAGES * PAGE_SIZE) ?: unmap(w);
+	w->most *= 2;
+	return unmapped(w, w->start, w->start + PAGES * PAGE_SIZE);
 }
 
 /* What mremap() does: there is a second VMA, and all that is mapped moves there. */
-static const char *mremap_moves(struct world *w)
+static const char *move(struct world *w)
 {
 	unsigned long to = ALIGN(w->end, PUD_SIZE) + PMD_SIZE;
+	const char *why = NULL;
 	unsigned int i;
 
+	w->most *= 2;
 	w->no_gather = true;
-	for (i = 0; i < w->nr_vmas && !w->wrong; i++) {
+	for (i = 0; i < w->nr_vmas && !why; i++) {
 		unsigned long from = w->vma[i].start, size = w->vma[i].end - from, moved;
 		struct vm_area_struct *old, *new;
 
-		if (!is(w->vma[i].kind, "PQMTL"))
+		if (!strchr("PQMTL", w->vma[i].kind))
 			continue;
 		to = ALIGN(to, PMD_SIZE) + (from & ~PMD_MASK);
-		w->kind = 0;
-		if (!mmap_at(w, w->vma[i].kind == 'Q', to, size, MAP_SHARED, i * PAGES))
+		w->kind = ' ';
+		if (!mmap_at(w, w->vma[i].kind == 'Q', to, size, MAP_SHARED, i * PGOFFS))
 			return "mmap() failed";
 		mmap_write_lock(w->mm);
 		old = vma_lookup(w->mm, from);
@@ -665,46 +508,39 @@ static const char *mremap_moves(struct world *w)
 		moved = move_page_tables(old, from, new, to, size, false);
 #endif
 		mmap_write_unlock(w->mm);
-		w->wrong = moved == size ? unmapped(w, from, from + size) : "not moved";
+		why = moved == size ? unmapped(w, from, from + size) : "not moved";
 		watch_vma(w, to, to + size);
 		to += size;
 	}
 	w->end = to;
-	w->most *= 2;
-	return w->wrong ?: unmap(w);
-}
-
-/* Nobody runs in an mm that exits: all that is to be seen is that all goes. */
-static const char *mm_exits(struct world *w)
-{
-	return NULL;
+	return why;
 }
 
 /* Some kinds refuse it. */
-static const char *madvise_dontneed(struct world *w)
+static const char *dontneed(struct world *w)
 {
 	unsigned int i;
 
 	for (i = 0; i < w->nr_vmas && IS_ENABLED(CONFIG_ADVISE_SYSCALLS); i++)
 		do_madvise(w->mm, w->vma[i].start, w->vma[i].end - w->vma[i].start, MADV_DONTNEED);
-	return unmapped(w, 0, 0) ?: unmap(w);
+	w->flushes = 0;
+	return unmapped(w, 0, 0);
 }
 
-/* To PROT_READ, with one gather for all VMAs. */
-static const char *mprotect_whole(struct world *w)
+/* What mprotect() does, with one gather for all VMAs. */
+static const char *write_protect(struct world *w)
 {
 	struct vm_area_struct *vma;
 	struct mmu_gather tlb;
 	unsigned int i;
 
-	w->flushes = 0;
 	w->write_protects = true;
+	for (i = 0; i < w->nr_watches; i++)
+		w->watch[i].flushed = gone(w, &w->watch[i]);
 	mmap_write_lock(w->mm);
 	tlb_gather_mmu(&tlb, w->mm);
-	for (i = 0; i < w->nr_vmas; i++) {
+	for (i = 0; i < w->nr_vmas && w->vma[i].kind != 'G'; i++) {
 		vma = vma_lookup(w->mm, w->vma[i].start);
-		if (w->vma[i].kind == 'G')
-			continue;
 		vm_flags_clear(vma, VM_WRITE);
 		vma_set_page_prot(vma);
 #ifdef CHANGE_NEWPROT
@@ -715,53 +551,101 @@ static const char *mprotect_whole(struct world *w)
 	}
 	tlb_finish_mmu(&tlb);
 	mmap_write_unlock(w->mm);
-	return unmapped(w, 0, 0) ?: w->flushes > w->most ? "more flushes than it takes" : NULL;
-}
-
-static const char *revoke_whole(struct world *w)
-{
-	revoke(w);
-	return unmapped(w, 0, 0) ?: unmap(w);
+	return unmapped(w, 0, 0);
 }
 
 /*
- * The argument for all who keep their VMAs: a gather has cleared entries, and
- * may be open for long. Who revokes flushes them, since it is counted; another
- * gather that has come and gone does not change that.
+ * madvise() may have let go of a VMA with its gather still open. munmap() doesn't
+ * find what that has cleared, but must have it flushed before the unlink.
  */
-static const char *revoke_beside_gather(struct world *w)
+static const char *clear_up_to(struct world *w, unsigned long end)
 {
-	struct mmu_gather open, other;
-	const char *why;
+	struct vm_area_struct *vma;
 
-	tlb_gather_mmu(&open, w->mm);
+	tlb_gather_mmu(&w->gather, w->mm);
+	mmap_read_lock(w->mm);
+	vma = vma_lookup(w->mm, w->start);
+	if (vma) {
+#ifdef UNMAP_DESC
+		MA_STATE(mas, &w->mm->mm_mt, vma->vm_end, vma->vm_end);
+		struct unmap_desc unmap = { .mas = &mas, .first = vma, .vma_start = w->start,
+					    .vma_end = end, .tree_end = end };
+
+		unmap_vmas(&w->gather, &unmap);
+#elif defined(UNMAP_MAS)
+		MA_STATE(mas, &w->mm->mm_mt, vma->vm_end, vma->vm_end);
+
+		unmap_vmas(&w->gather, &mas, vma, w->start, end, end, false);
+#else
+		unmap_vmas(&w->gather, &w->mm->mm_mt, vma, w->start, end);
+#endif
+	}
+	mmap_read_unlock(w->mm);
+	return NULL;
+}
+
+static const char *clear_all(struct world *w)
+{
+	return clear_up_to(w, w->end);
+}
+
+/* What munmap() itself finds in the others may make it flush early. */
+static const char *clear_first(struct world *w)
+{
+	return clear_up_to(w, w->vma[0].end);
+}
+
+/*
+ * What protects all who keep their VMAs: whoever revokes flushes what an open
+ * gather has cleared. That another one has come and gone changes nothing.
+ */
+static const char *clear_and_revoke(struct world *w)
+{
+	struct mmu_gather other;
+
 	tlb_gather_mmu(&other, w->mm);
 	tlb_finish_mmu(&other);
-	clear(w, &open, w->start, w->end);
-	revoke(w);
-	why = unmapped(w, 0, 0) ?: unmap(w);
-	tlb_finish_mmu(&open);
+	clear_all(w);
+	return revoke(w);
+}
+
+static const struct operation operations[] = {
+	{ "munmap", NULL, unmap },
+	{ "mmap over it", NULL, map_over },
+	{ "munmap of a part", only_part, unmap },
+	{ "mmap over it fails", map_over_fails, unmap },
+	{ "mremap", move, unmap },
+	{ "madvise", dontneed, unmap },
+	{ "mprotect", write_protect, unmap },
+	{ "revoke", revoke, unmap },
+	{ "revoke beside a gather", clear_and_revoke, unmap },
+	{ "munmap beside a gather", clear_all, unmap },
+	{ "munmap beside a gather of the first VMA", clear_first, unmap },
+	{ "exit" },
+}, races[] = {
+	{ "munmap", NULL, unmap, true },
+	{ "mmap over it", NULL, map_over, true },
+	{ "munmap beside a gather", clear_all, unmap, true },
+};
+
+static const char * const layouts[] = {
+	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-P", "M-P-Q", "PMDC",
+	"AP", "FP", "HP", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB",
+	"AL", "LQ", "PL-M", "TM", "FG", "A-PAQ",
+};
+
+static const char *operate(struct world *w)
+{
+	const char *why = w->operation->prepare ? w->operation->prepare(w) : NULL;
+
+	if (!why && w->operation->unmap)
+		why = w->operation->unmap(w);
+	if (w->gather.mm)
+		tlb_finish_mmu(&w->gather);
+	w->gather.mm = NULL;
 	return why;
 }
 
-static const char *munmap_beside_gather(struct world *w)
-{
-	return unmap_beside_gather_of(w, w->end);
-}
-
-/* What munmap() finds itself may make it flush early. */
-static const char *munmap_beside_gather_of_first(struct world *w)
-{
-	return unmap_beside_gather_of(w, w->vma[0].end);
-}
-
-/*
- * A reader on another CPU has the pages in its TLB, and then is the driver that
- * revokes them. The window between the unlink and the last flush is held open as
- * long as it takes: behind the layout this task unmaps a page of another file,
- * the gate. To unlink that it needs a lock that the reader holds until it has
- * judged.
- */
 static bool can_read(struct world *w)
 {
 	unsigned int i, nr = 0;
@@ -774,10 +658,10 @@ static bool can_read(struct world *w)
 }
 
 /*
- * Result: 1 if a read went through a stale entry, 0 if not, -EAGAIN if there was
- * no unlink for seconds. It must not sleep between its reads, lest its CPU flush
- * when it comes back. It reads all the time: a flush of many pages may have
- * emptied the TLB.
+ * On another CPU, has the pages in its TLB, and then is the driver that revokes
+ * them. Result: 1 if a read went through a stale entry, 0 if not, -EAGAIN if there
+ * was no unlink for long. Does not sleep between its reads, lest its CPU flush,
+ * and reads all the time: a flush of everything may have come in between.
  */
 static void reader(struct work_struct *work)
 {
@@ -794,72 +678,110 @@ static void reader(struct work_struct *work)
 		cond_resched();
 	}
 	if (!is_mapped(w)) {
-		revoke(w);
+		revoke_all(w);
 		w->result = can_read(w);
 	}
 	kthread_unuse_mm(w->mm);
 	up_read(gate);
 }
 
+/*
+ * Behind the layout this task unmaps a page of another file, the gate. To unlink
+ * that it needs a lock, which the reader holds until it has judged: that keeps the
+ * window before the last flush open.
+ */
 static const char *race(struct world *w)
 {
-	unsigned int i, trials = is('B', w->layout) ? race_trials / 100 + 1 : race_trials;
-	int cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
 	const char *why = NULL;
 
+	w->kind = ' ';
+	w->end += PAGE_SIZE + 2 * PMD_SIZE * (w->layouts & 1);
 	/* Nobody reads huge PUDs: they are not of memory. */
-	for (i = 0; i < trials && !why && !is('G', w->layout); i++) {
-		w->kind = 0;
-		w->end += PAGE_SIZE + 2 * PMD_SIZE * (i & 1);
-		if ((i && map_layout(w, w->layout)) ||
-		    !mmap_at(w, GATE, w->end - PAGE_SIZE, PAGE_SIZE, MAP_SHARED, 0))
-			return "not mapped";
-		w->result = -EAGAIN;
-		init_completion(&w->ready);
-		INIT_WORK(&w->reader, reader);
-		queue_work_on(cpu, system_long_wq, &w->reader);
-		if (wait_for_completion_timeout(&w->ready, 60 * HZ))
-			why = w->unmaps(w);
-		flush_work(&w->reader);
-		unwatch(w);
-		why = unmap(w) ?: why;
-		if (w->result == 1)
-			why = "a read went through a stale entry";
-		/* Too slow to tell: once more, but not for ever. */
-		if (w->result < 0 && w->unclear++ < 10)
-			i--;
-	}
+	if (strchr(w->layout, 'G') ||
+	    !mmap_at(w, GATE, w->end - PAGE_SIZE, PAGE_SIZE, MAP_SHARED, 0))
+		return NULL;
+	w->result = -EAGAIN;
+	init_completion(&w->ready);
+	INIT_WORK(&w->reader, reader);
+	queue_work_on(cpumask_any_but(cpu_online_mask, raw_smp_processor_id()),
+		      system_long_wq, &w->reader);
+	if (wait_for_completion_timeout(&w->ready, 60 * HZ))
+		why = operate(w);
+	flush_work(&w->reader);
+	w->unclear += w->result < 0;
+	return w->result == 1 ? "a read went through a stale entry" : why;
+}
+
+static void open_mm(struct kunit *test)
+{
+	struct world *w = test->priv;
+
+	w->mm = mm_alloc();
+	KUNIT_ASSERT_NOT_NULL(test, w->mm);
+	w->mm->task_size = TASK_SIZE;
+	arch_pick_mmap_layout(w->mm, &current->signal->rlim[RLIMIT_STACK]);
+	w->mn.ops = &observer_ops;
+	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&w->mn, w->mm), 0);
+#ifdef INVALIDATE_RANGE
+	w->sentinel.ops = &sentinel_ops;
+	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&w->sentinel, w->mm), 0);
+#endif
+	/* From here to close_mm() there is no assertion. */
+	kthread_use_mm(w->mm);
+}
+
+static const char *close_mm(struct world *w)
+{
+	const char *why;
+
+	w->nr_watches = 0;
+	kthread_unuse_mm(w->mm);
+	mmput(w->mm);
+	why = left(w);
+#ifdef INVALIDATE_RANGE
+	mmu_notifier_unregister(&w->sentinel, w->mm);
+#endif
+	mmu_notifier_unregister(&w->mn, w->mm);
 	return why;
 }
 
-static const char * const layouts[] = {
-	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-P", "M-P-Q", "PMDC",
-	"AP", "FP", "HP", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB",
-	"AL", "LQ", "PL-M", "TM", "FG", "A-PAQ",
-};
+static void try(struct kunit *test, const char *layout)
+{
+	struct world *w = test->priv;
+	const char *why = NULL;
 
-static const struct operation {
-	const char *name;
-	const char *(*run)(struct world *w);
-	const char *(*unmaps)(struct world *w);
-} operations[] = {
-	{ "munmap", unmap },
-	{ "munmap of a part", munmap_part },
-	{ "mmap over it", map_over },
-	{ "mmap over it fails", map_over_fails },
-	{ "mremap", mremap_moves },
-	{ "exit", mm_exits },
-	{ "madvise", madvise_dontneed },
-	{ "mprotect", mprotect_whole },
-	{ "revoke", revoke_whole },
-	{ "revoke beside a gather", revoke_beside_gather },
-	{ "munmap beside a gather", munmap_beside_gather },
-	{ "munmap beside a gather of the first VMA", munmap_beside_gather_of_first },
-}, races[] = {
-	{ "munmap", race, unmap },
-	{ "mmap over it", race, map_over },
-	{ "munmap beside a gather", race, munmap_beside_gather },
-};
+	if (!map_layout(w, layout))
+		w->missing++;
+	else
+		why = w->operation->races ? race(w) : operate(w);
+	w->nr_watches = 0;
+	if (w->operation->unmap) {
+		vm_munmap(BASE, TASK_SIZE / 2 - BASE);
+		why = why ?: left(w);
+	} else {
+		why = close_mm(w) ?: why;
+		open_mm(test);
+	}
+	if (why)
+		KUNIT_FAIL(test, "%s: %s", layout, why);
+	w->layouts++;
+}
+
+static void end(struct kunit *test)
+{
+	struct world *w = test->priv;
+	const char *why = close_mm(w);
+
+	if (why)
+		KUNIT_FAIL(test, "%s", why);
+	kunit_info(test, "%u layouts, %u of them not for this kernel or machine",
+		   w->layouts, w->missing);
+	KUNIT_EXPECT_LT(test, w->missing, w->layouts);
+	if (test->status == KUNIT_SUCCESS && w->unclear)
+		kunit_skip(test, "%u trials too slow to tell", w->unclear);
+	if (test->status == KUNIT_SUCCESS && !w->operation->races && !w->observes)
+		kunit_skip(test, "nobody hears of flushes on this architecture");
+}
 
 static void operation_desc(const struct operation *operation, char *desc)
 {
@@ -871,67 +793,91 @@ KUNIT_ARRAY_PARAM(races, races, operation_desc);
 
 static void each_layout(struct kunit *test)
 {
-	const struct operation *operation = test->param_value;
 	struct world *w = test->priv;
-	unsigned int i;
+	unsigned int i, round;
 
-	w->unmaps = operation->unmaps;
-	if (w->unmaps && num_online_cpus() < 2)
+	w->operation = test->param_value;
+	if (w->operation->races && num_online_cpus() < 2)
 		kunit_skip(test, "needs 2 CPUs");
 	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
-	for (i = 0; i < ARRAY_SIZE(layouts); i++) {
-		const char *missing, *why, *left;
+	open_mm(test);
+	for (round = 0; round < (w->operation->races ? race_trials : 1); round++)
+		for (i = 0; i < ARRAY_SIZE(layouts); i++)
+			/* It takes long to fill all batches. */
+			if (!strchr(layouts[i], 'B') || round % 100 == 0)
+				try(test, layouts[i]);
+	end(test);
+}
 
-		open_mm(test, w);
-		missing = map_layout(w, layouts[i]);
-		why = missing ? NULL : operation->run(w);
-		left = close_mm(w);
-		if (missing)
-			kunit_info(test, "%s skipped: %s", layouts[i], missing);
-		if (why || left)
-			KUNIT_FAIL(test, "%s: %s", layouts[i], why ?: left);
-	}
-	if (test->status != KUNIT_SUCCESS)
-		return;
-	if (w->unclear)
-		kunit_skip(test, "%d trials too slow to tell", w->unclear);
-	if (!w->unmaps && !w->observes)
-		kunit_skip(test, "nobody hears of flushes on this architecture");
+static void race_on_each_layout(struct kunit *test)
+{
+	each_layout(test);
 }
 
 /* The digits of every 17th number are a layout of up to five VMAs. */
 static void generated_layouts(struct kunit *test)
 {
 	struct world *w = test->priv;
-	const char *why = NULL;
-	unsigned int nr, rest, i, done = 0;
-	char layout[MAX_VMAS + 1];
+	char layout[MAX_VMAS + 1] = "";
+	unsigned int nr, rest, i;
 
-	open_mm(test, w);
-	for (nr = 1; nr < 100000 && !why; nr += 17) {
+	open_mm(test);
+	for (nr = 1; nr < 100000 && test->status == KUNIT_SUCCESS; nr += 17) {
 		for (rest = nr, i = 0; rest; rest /= 10)
 			layout[i++] = "-PQMDCAFHL"[rest % 10];
-		layout[i] = 0;
-		if (!map_layout(w, layout)) {
-			why = nr & 1 ? unmap(w) : map_over(w);
-			done++;
-		}
-		vm_munmap(w->start, w->end - w->start);
-		why = why ?: left(w);
+		w->operation = &operations[nr & 1];
+		try(test, layout);
 		cond_resched();
 	}
-	why = close_mm(w) ?: why;
-	if (why)
-		KUNIT_FAIL(test, "%s: %s", layout, why);
-	kunit_info(test, "%u layouts unmapped", done);
-	KUNIT_EXPECT_GT(test, done, 0);
-	if (!w->observes && test->status == KUNIT_SUCCESS)
-		kunit_skip(test, "nobody hears of flushes on this architecture");
+	end(test);
+}
+
+static void world_exit(struct kunit *test)
+{
+	struct world *w = test->priv;
+	int i;
+
+	for (i = 0; w && i < NR_FILES; i++)
+		if (!IS_ERR_OR_NULL(w->file[i]))
+			fput(w->file[i]);
+	flush_delayed_fput();
+	if (w && w->memory)
+		free_pages_exact(w->memory, w->size);
+}
+
+static int world_init(struct kunit *test)
+{
+	struct world *w = kunit_kzalloc(test, sizeof(*w), GFP_KERNEL);
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, w);
+	test->priv = w;
+	/* Mapped page by page, and as a whole if that is a huge page. */
+	w->size = min(PMD_SIZE, (unsigned long)SZ_4M);
+	w->memory = alloc_pages_exact(w->size, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, w->memory);
+	for (i = 0; i < HUGE; i++) {
+#ifdef CREATE_GETFILE
+		w->file[i] = anon_inode_create_getfile("[mmu_gather]", &dev_fops, w, O_RDWR, NULL);
+#else
+		w->file[i] = anon_inode_getfile_secure("[mmu_gather]", &dev_fops, w, O_RDWR, NULL);
+#endif
+		KUNIT_ASSERT_FALSE(test, IS_ERR(w->file[i]));
+	}
+#ifdef VMA_FLAGS
+	w->file[HUGE] = hugetlb_file_setup("[mmu_gather]", PMD_SIZE, mk_vma_flags(VMA_NORESERVE_BIT),
+					   HUGETLB_ANONHUGE_INODE, 0);
+#else
+	w->file[HUGE] = hugetlb_file_setup("[mmu_gather]", PMD_SIZE, VM_NORESERVE,
+					   HUGETLB_ANONHUGE_INODE, 0);
+#endif
+	return 0;
 }
 
 static struct kunit_case mm_cases[] = {
 	KUNIT_CASE_PARAM(each_layout, operations_gen_params),
 	KUNIT_CASE(generated_layouts),
+	KUNIT_CASE_PARAM(race_on_each_layout, races_gen_params),
 	{}
 };
 
@@ -942,19 +888,7 @@ static struct kunit_suite mm_suite = {
 	.test_cases = mm_cases,
 };
 
-static struct kunit_case race_cases[] = {
-	KUNIT_CASE_PARAM(each_layout, races_gen_params),
-	{}
-};
-
-static struct kunit_suite race_suite = {
-	.name = "mmu_gather_race",
-	.init = world_init,
-	.exit = world_exit,
-	.test_cases = race_cases,
-};
-
-kunit_test_suites(&mm_suite, &race_suite);
+kunit_test_suite(mm_suite);
 
 MODULE_DESCRIPTION("KUnit tests for the mmu_gather on a real mm");
 MODULE_LICENSE("GPL");
