@@ -20,7 +20,7 @@
 #include <linux/hugetlb.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
-#include <linux/module.h>
+#include <linux/moduleparam.h>
 #ifdef PFN_T
 #include <linux/pfn_t.h>
 #endif
@@ -38,18 +38,6 @@
 #define PAGES		3UL		/* of most VMAs */
 #define COPIES		10100UL		/* fill all batches of a gather */
 #define PGOFFS		(BIT(16) + 4)	/* from one VMA to the next */
-#ifndef VM_FLAGS_SET
-
-static void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
-{
-	vma->vm_flags |= flags;
-}
-
-static void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
-{
-	vma->vm_flags &= ~flags;
-}
-#endif
 
 static unsigned int race_trials = 6;
 module_param(race_trials, uint, 0444);
@@ -68,10 +56,10 @@ enum { FIRST, SECOND, GATE, HUGE, NR_FILES };
 
 struct world {
 	struct mm_struct *mm;
-	struct mmu_notifier mn;
 #ifdef INVALIDATE_RANGE
-	struct mmu_notifier sentinel;
-	bool range_ends;
+	struct mmu_notifier mn, sentinel;
+#else
+	struct mmu_notifier mn;
 #endif
 	/* The device, and what its next mmap() does. */
 	struct file *file[NR_FILES];
@@ -79,7 +67,6 @@ struct world {
 	unsigned long size;
 	char kind;
 	int mmap_error;
-
 	/* What is mapped. */
 	const char *layout;
 	struct {
@@ -87,20 +74,18 @@ struct world {
 		unsigned long start, end;
 	} vma[MAX_VMAS];
 	unsigned long start, end;
-	unsigned int nr_vmas;
-
+	unsigned int nr_vmas, layouts, missing;
 	/* What is seen, and how many flushes it may take. */
 	struct watch watch[64];
-	unsigned int nr_watches, flushes, most, layouts, missing, unclear;
+	unsigned int nr_watches, flushes, most;
 	bool observes, write_protects, no_gather;
 	const char *wrong;
-
 	/* What is done, maybe beside another gather, and maybe in a race. */
 	const struct operation *operation;
 	struct mmu_gather gather;
 	struct work_struct reader;
 	struct completion ready;
-	int result;
+	int result, unclear;
 };
 
 struct operation {
@@ -148,16 +133,18 @@ static bool gone(struct world *w, struct watch *watch)
 /* Does a revoker find it, or does he wait for us? */
 static bool is_linked(struct watch *watch)
 {
-	struct address_space *mapping = watch->mapping;
-
-	return rwsem_is_locked(&mapping->i_mmap_rwsem) ||
+	return rwsem_is_locked(&watch->mapping->i_mmap_rwsem) ||
 #ifdef RMAP_TREE
-	       mapping_rmap_tree_iter_first(mapping, watch->pgoff, watch->pgoff);
+	       mapping_rmap_tree_iter_first(watch->mapping, watch->pgoff, watch->pgoff);
 #else
-	       vma_interval_tree_iter_first(&mapping->i_mmap, watch->pgoff, watch->pgoff);
+	       vma_interval_tree_iter_first(&watch->mapping->i_mmap, watch->pgoff, watch->pgoff);
 #endif
 }
 
+#ifdef INVALIDATE_RANGE
+static bool range_is_ending;
+
+#endif
 /* A flush of what is not gone settles nothing: it may be back in a TLB at once. */
 static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 			  unsigned long start, unsigned long end)
@@ -166,7 +153,7 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 	struct watch *watch;
 
 #ifdef INVALIDATE_RANGE
-	if (w->range_ends)
+	if (range_is_ending)
 		return;
 	/* An empty range stands for all of the mm. */
 	end = start < end ? end : ULONG_MAX;
@@ -194,17 +181,12 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 
 #ifdef INVALIDATE_RANGE
 /*
- * The notifier hears of each end of an invalidated range, too, where nothing is
- * flushed. The sentinel is registered later, and so it hears first of the end.
+ * The notifier hears of each end of a range, too, where nothing is flushed. The
+ * sentinel is registered later, hears first, and of nothing else: both turn it round.
  */
 static void range_ends(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
 {
-	container_of(mn, struct world, sentinel)->range_ends = true;
-}
-
-static void range_ended(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
-{
-	container_of(mn, struct world, mn)->range_ends = false;
+	range_is_ending = !range_is_ending;
 }
 
 static const struct mmu_notifier_ops sentinel_ops = { .invalidate_range_end = range_ends };
@@ -212,7 +194,7 @@ static const struct mmu_notifier_ops sentinel_ops = { .invalidate_range_end = ra
 static const struct mmu_notifier_ops observer_ops = {
 #ifdef INVALIDATE_RANGE
 	.invalidate_range = observe_flush,
-	.invalidate_range_end = range_ended,
+	.invalidate_range_end = range_ends,
 #else
 	.arch_invalidate_secondary_tlbs = observe_flush,
 #endif
@@ -245,31 +227,25 @@ static void watch_vma(struct world *w, unsigned long start, unsigned long end)
 
 static vm_fault_t insert_huge(struct world *w, struct vm_area_struct *vma)
 {
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
 	struct vm_fault vmf = { .vma = vma, .address = vma->vm_start };
 	p4d_t *p4d = p4d_alloc(vma->vm_mm, pgd_offset(vma->vm_mm, vmf.address), vmf.address);
+#ifdef PFN_T
+	pfn_t pfn = w->kind == 'G' ? __pfn_to_pfn_t(0, PFN_DEV) :
+				     page_to_pfn_t(virt_to_page(w->memory));
+#else
+	unsigned long pfn = w->kind == 'G' ? 0 : page_to_pfn(virt_to_page(w->memory));
+#endif
 
-	vmf.pud = p4d ? pud_alloc(vma->vm_mm, p4d, vmf.address) : NULL;
-#ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
-	if (vmf.pud && w->kind == 'G')
-#ifdef PFN_T
-		return vmf_insert_pfn_pud(&vmf, __pfn_to_pfn_t(0, PFN_DEV), true);
-#else
-		return vmf_insert_pfn_pud(&vmf, 0, true);
-#endif
-#endif
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && p4d)
+		vmf.pud = pud_alloc(vma->vm_mm, p4d, vmf.address);
+	if (IS_ENABLED(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD) && vmf.pud && w->kind == 'G')
+		return vmf_insert_pfn_pud(&vmf, pfn, true);
 	vmf.pmd = vmf.pud ? pmd_alloc(vma->vm_mm, vmf.pud, vmf.address) : NULL;
-	if (vmf.pmd)
-#ifdef PFN_T
-		return vmf_insert_pfn_pmd(&vmf, page_to_pfn_t(virt_to_page(w->memory)), true);
-#else
-		return vmf_insert_pfn_pmd(&vmf, page_to_pfn(virt_to_page(w->memory)), true);
-#endif
-#endif
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && vmf.pmd)
+		return vmf_insert_pfn_pmd(&vmf, pfn, true);
 	return VM_FAULT_OOM;
 }
 
-/* Each offset has its page, and so have those of small VMAs. */
 static struct page *page_of(struct world *w, pgoff_t pgoff)
 {
 	return virt_to_page(w->memory + pgoff * PAGE_SIZE % w->size);
@@ -292,13 +268,14 @@ static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 
 	if (w->kind == 'F')
 		vma->vm_ops = &dev_vm_ops;
-	if (strchr("MBC", w->kind))
-		vm_flags_set(vma, VM_MIXEDMAP);
-	if (strchr("LG", w->kind)) {
-		vm_flags_set(vma, VM_PFNMAP);
-		if (insert_huge(w, vma) != VM_FAULT_NOPAGE)
-			return -ENOMEM;
-	}
+	if (strchr("MBCLG", w->kind))
+#ifdef VM_FLAGS_SET
+		vm_flags_set(vma, strchr("LG", w->kind) ? VM_PFNMAP : VM_MIXEDMAP);
+#else
+		vma->vm_flags |= strchr("LG", w->kind) ? VM_PFNMAP : VM_MIXEDMAP;
+#endif
+	if (strchr("LG", w->kind) && insert_huge(w, vma) != VM_FAULT_NOPAGE)
+		return -ENOMEM;
 	for (; addr < vma->vm_end && !err && strchr("PQTLDMBC", w->kind); addr += PAGE_SIZE) {
 		struct page *page = page_of(w, linear_page_index(vma, addr));
 		unsigned long pfn = page_to_pfn(page);
@@ -317,11 +294,12 @@ static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 	return err ?: w->mmap_error;
 }
 
-static const struct file_operations dev_fops = { .owner = THIS_MODULE, .mmap = dev_mmap };
+static const struct file_operations dev_fops = { .mmap = dev_mmap };
 
-static bool mmap_at(struct world *w, int file, unsigned long addr, unsigned long size,
-		    unsigned long flags, pgoff_t pgoff)
+static bool mmap_at(struct world *w, char kind, int file, unsigned long addr,
+		    unsigned long size, unsigned long flags, pgoff_t pgoff)
 {
+	w->kind = kind;
 	return vm_mmap(file < 0 ? NULL : w->file[file], addr, size, PROT_READ | PROT_WRITE,
 		       flags | MAP_FIXED | MAP_NORESERVE, pgoff * PAGE_SIZE) == addr;
 }
@@ -340,8 +318,7 @@ static bool map_vma(struct world *w, char kind, unsigned long addr)
 		size = align + (strchr("TL", kind) ? PAGE_SIZE : 0);
 	}
 	addr = ALIGN(addr, align);
-	w->kind = kind;
-	if (!mmap_at(w, file, addr, size, strchr("ABC", kind) ? MAP_PRIVATE : MAP_SHARED,
+	if (!mmap_at(w, kind, file, addr, size, strchr("ABC", kind) ? MAP_PRIVATE : MAP_SHARED,
 		     kind == 'H' ? 0 : nr * PGOFFS))
 		return false;
 	w->start = nr ? w->start : addr;
@@ -384,7 +361,8 @@ static bool map_layout(struct world *w, const char *layout)
 	w->most = 2;
 	for (i = 0; i < w->nr_vmas; i++) {
 		watch_vma(w, w->vma[i].start, w->vma[i].end);
-		w->most += !!strchr("DFBL", w->vma[i].kind) + !IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS);
+		w->most += !!strchr("BL", w->vma[i].kind) + PAGES * !!strchr("DF", w->vma[i].kind) +
+			   !IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS);
 		if (IS_ENABLED(CONFIG_MMU_GATHER_PAGE_SIZE) && strchr("LGH", w->vma[i].kind))
 			w->most += 2;
 	}
@@ -435,21 +413,16 @@ static const char *unmap(struct world *w)
 
 static const char *map_over(struct world *w)
 {
-	return !mmap_at(w, -1, w->start, w->end - w->start, MAP_PRIVATE, 0) ? "mmap() failed" :
+	return !mmap_at(w, ' ', -1, w->start, w->end - w->start, MAP_PRIVATE, 0) ? "mmap() failed" :
 	       unmapped(w, w->start, w->end);
-}
-
-static void revoke_all(struct world *w)
-{
-	unmap_mapping_range(w->file[FIRST]->f_mapping, 0, 0, 1);
-	unmap_mapping_range(w->file[SECOND]->f_mapping, 0, 0, 1);
 }
 
 static const char *revoke(struct world *w)
 {
-	revoke_all(w);
+	unmap_mapping_range(w->file[FIRST]->f_mapping, 0, 0, 1);
+	unmap_mapping_range(w->file[SECOND]->f_mapping, 0, 0, 1);
 	w->flushes = 0;
-	return unmapped(w, 0, 0);
+	return w->operation->races ? NULL : unmapped(w, 0, 0);
 }
 
 /* From the second page of the first VMA to that of the last, if that can be. */
@@ -467,10 +440,9 @@ static const char *only_part(struct world *w)
 /* A mmap() over the start of them that maps its pages, and fails then. */
 static const char *map_over_fails(struct world *w)
 {
-	w->kind = 'M';
 	w->mmap_error = -ENODEV;
 	w->no_gather = true;
-	if (mmap_at(w, SECOND, w->start, PAGES * PAGE_SIZE, MAP_SHARED, 0))
+	if (mmap_at(w, 'M', SECOND, w->start, PAGES * PAGE_SIZE, MAP_SHARED, 0))
 		return "mmap() did not fail";
 	w->most *= 2;
 	return unmapped(w, w->start, w->start + PAGES * PAGE_SIZE);
@@ -492,13 +464,16 @@ static const char *move(struct world *w)
 		if (!strchr("PQMTL", w->vma[i].kind))
 			continue;
 		to = ALIGN(to, PMD_SIZE) + (from & ~PMD_MASK);
-		w->kind = ' ';
-		if (!mmap_at(w, w->vma[i].kind == 'Q', to, size, MAP_SHARED, i * PGOFFS))
+		if (!mmap_at(w, ' ', w->vma[i].kind == 'Q', to, size, MAP_SHARED, i * PGOFFS))
 			return "mmap() failed";
 		mmap_write_lock(w->mm);
 		old = vma_lookup(w->mm, from);
 		new = vma_lookup(w->mm, to);
+#ifdef VM_FLAGS_SET
 		vm_flags_set(new, old->vm_flags & VM_PFN);
+#else
+		new->vm_flags |= old->vm_flags & VM_PFN;
+#endif
 #ifdef MOVE_CONTROL
 		PAGETABLE_MOVE(pmc, old, new, from, to, size);
 		moved = move_page_tables(&pmc);
@@ -516,7 +491,6 @@ static const char *move(struct world *w)
 	return why;
 }
 
-/* Some kinds refuse it. */
 static const char *dontneed(struct world *w)
 {
 	unsigned int i;
@@ -541,7 +515,11 @@ static const char *write_protect(struct world *w)
 	tlb_gather_mmu(&tlb, w->mm);
 	for (i = 0; i < w->nr_vmas && w->vma[i].kind != 'G'; i++) {
 		vma = vma_lookup(w->mm, w->vma[i].start);
+#ifdef VM_FLAGS_SET
 		vm_flags_clear(vma, VM_WRITE);
+#else
+		vma->vm_flags &= ~VM_WRITE;
+#endif
 		vma_set_page_prot(vma);
 #ifdef CHANGE_NEWPROT
 		change_protection(&tlb, vma, vma->vm_start, vma->vm_end, vma->vm_page_prot, 0);
@@ -554,10 +532,7 @@ static const char *write_protect(struct world *w)
 	return unmapped(w, 0, 0);
 }
 
-/*
- * madvise() may have let go of a VMA with its gather still open. munmap() doesn't
- * find what that has cleared, but must have it flushed before the unlink.
- */
+/* What madvise() has cleared in a gather that is open still, munmap() doesn't find. */
 static const char *clear_up_to(struct world *w, unsigned long end)
 {
 	struct vm_area_struct *vma;
@@ -595,10 +570,7 @@ static const char *clear_first(struct world *w)
 	return clear_up_to(w, w->vma[0].end);
 }
 
-/*
- * What protects all who keep their VMAs: whoever revokes flushes what an open
- * gather has cleared. That another one has come and gone changes nothing.
- */
+/* Whoever revokes flushes that, too, although another gather has come and gone. */
 static const char *clear_and_revoke(struct world *w)
 {
 	struct mmu_gather other;
@@ -622,10 +594,9 @@ static const struct operation operations[] = {
 	{ "munmap beside a gather", clear_all, unmap },
 	{ "munmap beside a gather of the first VMA", clear_first, unmap },
 	{ "exit" },
-}, races[] = {
-	{ "munmap", NULL, unmap, true },
-	{ "mmap over it", NULL, map_over, true },
-	{ "munmap beside a gather", clear_all, unmap, true },
+	{ "race of munmap", NULL, unmap, true },
+	{ "race of mmap over it", NULL, map_over, true },
+	{ "race of munmap beside a gather", clear_all, unmap, true },
 };
 
 static const char * const layouts[] = {
@@ -658,10 +629,9 @@ static bool can_read(struct world *w)
 }
 
 /*
- * On another CPU, has the pages in its TLB, and then is the driver that revokes
- * them. Result: 1 if a read went through a stale entry, 0 if not, -EAGAIN if there
- * was no unlink for long. Does not sleep between its reads, lest its CPU flush,
- * and reads all the time: a flush of everything may have come in between.
+ * On another CPU, has the pages in its TLB; then it is the driver that revokes, and
+ * sees if a read goes through a stale entry, unless there was no unlink for long.
+ * It doesn't sleep, lest its CPU flush. A flush may be for more: so it reads on.
  */
 static void reader(struct work_struct *work)
 {
@@ -678,7 +648,7 @@ static void reader(struct work_struct *work)
 		cond_resched();
 	}
 	if (!is_mapped(w)) {
-		revoke_all(w);
+		revoke(w);
 		w->result = can_read(w);
 	}
 	kthread_unuse_mm(w->mm);
@@ -686,19 +656,17 @@ static void reader(struct work_struct *work)
 }
 
 /*
- * Behind the layout this task unmaps a page of another file, the gate. To unlink
- * that it needs a lock, which the reader holds until it has judged: that keeps the
- * window before the last flush open.
+ * The window before the last flush is held open: behind the layout is a page of
+ * another file, and to unlink that takes a lock. The reader has it until it judges.
  */
 static const char *race(struct world *w)
 {
 	const char *why = NULL;
 
-	w->kind = ' ';
 	w->end += PAGE_SIZE + 2 * PMD_SIZE * (w->layouts & 1);
 	/* Nobody reads huge PUDs: they are not of memory. */
 	if (strchr(w->layout, 'G') ||
-	    !mmap_at(w, GATE, w->end - PAGE_SIZE, PAGE_SIZE, MAP_SHARED, 0))
+	    !mmap_at(w, ' ', GATE, w->end - PAGE_SIZE, PAGE_SIZE, MAP_SHARED, 0))
 		return NULL;
 	w->result = -EAGAIN;
 	init_completion(&w->ready);
@@ -709,7 +677,8 @@ static const char *race(struct world *w)
 		why = operate(w);
 	flush_work(&w->reader);
 	w->unclear += w->result < 0;
-	return w->result == 1 ? "a read went through a stale entry" : why;
+	w->nr_watches = 0;
+	return w->result == 1 ? "a read went through a stale entry" : why ?: unmap(w);
 }
 
 static void open_mm(struct kunit *test)
@@ -745,40 +714,23 @@ static const char *close_mm(struct world *w)
 	return why;
 }
 
-static void try(struct kunit *test, const char *layout)
+static const char *try(struct world *w, const char *layout)
 {
-	struct world *w = test->priv;
-	const char *why = NULL;
-
-	if (!map_layout(w, layout))
-		w->missing++;
-	else
-		why = w->operation->races ? race(w) : operate(w);
-	w->nr_watches = 0;
-	if (w->operation->unmap) {
-		vm_munmap(BASE, TASK_SIZE / 2 - BASE);
-		why = why ?: left(w);
-	} else {
-		why = close_mm(w) ?: why;
-		open_mm(test);
-	}
-	if (why)
-		KUNIT_FAIL(test, "%s: %s", layout, why);
 	w->layouts++;
+	if (map_layout(w, layout))
+		return w->operation->races ? race(w) : operate(w);
+	w->missing++;
+	return NULL;
 }
 
 static void end(struct kunit *test)
 {
 	struct world *w = test->priv;
-	const char *why = close_mm(w);
 
-	if (why)
-		KUNIT_FAIL(test, "%s", why);
-	kunit_info(test, "%u layouts, %u of them not for this kernel or machine",
-		   w->layouts, w->missing);
+	kunit_info(test, "%u layouts, %u of them not possible here", w->layouts, w->missing);
 	KUNIT_EXPECT_LT(test, w->missing, w->layouts);
 	if (test->status == KUNIT_SUCCESS && w->unclear)
-		kunit_skip(test, "%u trials too slow to tell", w->unclear);
+		kunit_skip(test, "%d trials too slow to tell", w->unclear);
 	if (test->status == KUNIT_SUCCESS && !w->operation->races && !w->observes)
 		kunit_skip(test, "nobody hears of flushes on this architecture");
 }
@@ -789,46 +741,51 @@ static void operation_desc(const struct operation *operation, char *desc)
 }
 
 KUNIT_ARRAY_PARAM(operations, operations, operation_desc);
-KUNIT_ARRAY_PARAM(races, races, operation_desc);
 
 static void each_layout(struct kunit *test)
 {
 	struct world *w = test->priv;
-	unsigned int i, round;
+	unsigned int i, round, rounds;
 
 	w->operation = test->param_value;
+	rounds = w->operation->races ? race_trials : 1;
 	if (w->operation->races && num_online_cpus() < 2)
 		kunit_skip(test, "needs 2 CPUs");
 	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
-	open_mm(test);
-	for (round = 0; round < (w->operation->races ? race_trials : 1); round++)
-		for (i = 0; i < ARRAY_SIZE(layouts); i++)
-			/* It takes long to fill all batches. */
-			if (!strchr(layouts[i], 'B') || round % 100 == 0)
-				try(test, layouts[i]);
-	end(test);
-}
+	for (i = 0; i < ARRAY_SIZE(layouts); i++) {
+		const char *left, *why = NULL;
 
-static void race_on_each_layout(struct kunit *test)
-{
-	each_layout(test);
+		open_mm(test);
+		/* It takes long to fill all batches. */
+		for (round = 0; round < rounds && !why; round += strchr(layouts[i], 'B') ? 100 : 1)
+			why = try(w, layouts[i]);
+		left = close_mm(w);
+		if (why || left)
+			KUNIT_FAIL(test, "%s: %s", layouts[i], why ?: left);
+	}
+	end(test);
 }
 
 /* The digits of every 17th number are a layout of up to five VMAs. */
 static void generated_layouts(struct kunit *test)
 {
-	struct world *w = test->priv;
 	char layout[MAX_VMAS + 1] = "";
+	struct world *w = test->priv;
+	const char *why = NULL;
 	unsigned int nr, rest, i;
 
 	open_mm(test);
-	for (nr = 1; nr < 100000 && test->status == KUNIT_SUCCESS; nr += 17) {
+	for (nr = 1; nr < 100000 && !why; nr += 17) {
 		for (rest = nr, i = 0; rest; rest /= 10)
 			layout[i++] = "-PQMDCAFHL"[rest % 10];
 		w->operation = &operations[nr & 1];
-		try(test, layout);
-		cond_resched();
+		why = try(w, layout);
+		vm_munmap(BASE, w->end - BASE);
+		why = why ?: left(w);
 	}
+	why = close_mm(w) ?: why;
+	if (why)
+		KUNIT_FAIL(test, "%s: %s", layout, why);
 	end(test);
 }
 
@@ -877,7 +834,6 @@ static int world_init(struct kunit *test)
 static struct kunit_case mm_cases[] = {
 	KUNIT_CASE_PARAM(each_layout, operations_gen_params),
 	KUNIT_CASE(generated_layouts),
-	KUNIT_CASE_PARAM(race_on_each_layout, races_gen_params),
 	{}
 };
 
@@ -889,6 +845,3 @@ static struct kunit_suite mm_suite = {
 };
 
 kunit_test_suite(mm_suite);
-
-MODULE_DESCRIPTION("KUnit tests for the mmu_gather on a real mm");
-MODULE_LICENSE("GPL");
