@@ -1,0 +1,847 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests for the mmu_gather on a real mm: what is unmapped gets flushed when
+ * no page table walk finds it any more, and its page is held until then. And when
+ * unmap_mapping_range() returns, nobody reaches the pages of a VM_PFNMAP or
+ * VM_MIXEDMAP VMA ("PFN VMA"): neither of one that is unlinked already, nor of one
+ * whose entries somebody else has cleared. A layout is what is unmapped:
+ *
+ *  P  PFNMAP				D  MIXEDMAP, dirty pages with references
+ *  Q  PFNMAP, of a second file		C  MIXEDMAP, private, copied but for a page
+ *  M  MIXEDMAP				B  as C, and the copies fill all batches
+ *  T  PFNMAP, beyond a page table	A  anonymous
+ *  L  PFNMAP, a huge PMD and a page	F  of the first file, but no PFN VMA
+ *  G  PFNMAP, a huge PUD		H  hugetlb, without memory
+ *  -  far from the next one: they share no page table
+ */
+#include <kunit/test.h>
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/hugetlb.h>
+#include <linux/mman.h>
+#include <linux/mmu_notifier.h>
+#include <linux/moduleparam.h>
+#ifdef PFN_T
+#include <linux/pfn_t.h>
+#endif
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+
+#include <asm/tlb.h>
+
+#include "../../mm/internal.h"	/* unmap_vmas() and move_page_tables() */
+
+#define VM_PFN		(VM_PFNMAP | VM_MIXEDMAP)
+#define BASE		0x10000000UL	/* nothing special on any architecture */
+#define MAX_VMAS	5
+#define PAGES		3UL		/* of most VMAs */
+#define COPIES		10100UL		/* fill all batches of a gather */
+#define PGOFFS		(BIT(16) + 4)	/* from one VMA to the next */
+
+static unsigned int race_trials = 6;
+module_param(race_trials, uint, 0444);
+MODULE_PARM_DESC(race_trials, "Races with each layout");
+
+/* An address, or a page table, and what has to be true when it is flushed. */
+struct watch {
+	unsigned long addr;
+	bool table, flushed;
+	struct address_space *mapping;	/* where its VMA is linked */
+	pgoff_t pgoff;
+	struct page *page;		/* that the gather holds */
+};
+
+enum { FIRST, SECOND, GATE, HUGE, NR_FILES };
+
+struct world {
+	struct mm_struct *mm;
+#ifdef INVALIDATE_RANGE
+	struct mmu_notifier mn, sentinel;
+#else
+	struct mmu_notifier mn;
+#endif
+	/* The device, and what its next mmap() does. */
+	struct file *file[NR_FILES];
+	void *memory;
+	unsigned long size;
+	char kind;
+	int mmap_error;
+	/* What is mapped. */
+	const char *layout;
+	struct {
+		char kind;
+		unsigned long start, end;
+	} vma[MAX_VMAS];
+	unsigned long start, end;
+	unsigned int nr_vmas, layouts, missing;
+	/* What is seen, and how many flushes it may take. */
+	struct watch watch[64];
+	unsigned int nr_watches, flushes, most;
+	bool observes, write_protects, no_gather;
+	const char *wrong;
+	/* What is done, maybe beside another gather, and maybe in a race. */
+	const struct operation *operation;
+	struct mmu_gather gather;
+	struct work_struct reader;
+	struct completion ready;
+	int result, unclear;
+};
+
+struct operation {
+	const char *name;
+	const char *(*prepare)(struct world *w);
+	const char *(*unmap)(struct world *w);
+	bool races;
+};
+
+/* What a page table walk finds: no table, no entry, or bits of an entry. */
+enum { NO_TABLE, NO_ENTRY, ENTRY, WRITABLE = 4, HUGE_ENTRY = 8 };
+
+static int walk(struct mm_struct *mm, unsigned long addr, pte_t *entry)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d = pgd_none(*pgd) ? NULL : p4d_offset(pgd, addr);
+	pud_t *pud = !p4d || p4d_none(*p4d) ? NULL : pud_offset(p4d, addr);
+	pmd_t *pmd;
+	pte_t *pte;
+
+	if (!pud || pud_none(*pud))
+		return NO_TABLE;
+	if (pud_leaf(*pud))
+		return HUGE_ENTRY | ENTRY | (pud_write(*pud) ? WRITABLE : 0);
+	pmd = pmd_offset(pud, addr);
+	if (pmd_leaf(*pmd))
+		return HUGE_ENTRY | ENTRY | (pmd_write(*pmd) ? WRITABLE : 0);
+	pte = pmd_none(*pmd) ? NULL : pte_offset_map(pmd, addr);
+	if (!pte)
+		return NO_TABLE;
+	*entry = ptep_get(pte);
+	pte_unmap(pte);
+	return pte_present(*entry) ? ENTRY | (pte_write(*entry) ? WRITABLE : 0) : NO_ENTRY;
+}
+
+static bool gone(struct world *w, struct watch *watch)
+{
+	pte_t pte;
+	int found = walk(w->mm, watch->addr, &pte);
+
+	return watch->table ? found == NO_TABLE :
+	       w->write_protects ? !(found & WRITABLE) : found <= NO_ENTRY;
+}
+
+/* Does a revoker find it, or does he wait for us? */
+static bool is_linked(struct watch *watch)
+{
+	return rwsem_is_locked(&watch->mapping->i_mmap_rwsem) ||
+#ifdef RMAP_TREE
+	       mapping_rmap_tree_iter_first(watch->mapping, watch->pgoff, watch->pgoff);
+#else
+	       vma_interval_tree_iter_first(&watch->mapping->i_mmap, watch->pgoff, watch->pgoff);
+#endif
+}
+
+#ifdef INVALIDATE_RANGE
+static bool range_is_ending;
+
+#endif
+/* A flush of what is not gone settles nothing: it may be back in a TLB at once. */
+static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
+			  unsigned long start, unsigned long end)
+{
+	struct world *w = container_of(mn, struct world, mn);
+	struct watch *watch;
+
+#ifdef INVALIDATE_RANGE
+	if (range_is_ending)
+		return;
+	/* An empty range stands for all of the mm. */
+	end = start < end ? end : ULONG_MAX;
+	start = end == ULONG_MAX ? 0 : start;
+#endif
+	w->flushes++;
+	w->observes = true;
+	for (watch = w->watch; watch < w->watch + w->nr_watches; watch++) {
+		/* Any part of what a table maps will do for the table. */
+		unsigned long size = watch->table ? PMD_SIZE : 1;
+
+		if (watch->flushed || watch->addr + size <= start || watch->addr >= end ||
+		    !gone(w, watch))
+			continue;
+		watch->flushed = true;
+		if (watch->mapping && !is_linked(watch))
+			w->wrong = "flushed after the unlink";
+		/* Pages of the device are held by the device, too. */
+		if (watch->page && page_count(watch->page) < (PageAnon(watch->page) ? 1 : 2))
+			w->wrong = "page freed before the flush";
+		if (!w->no_gather && !mm_tlb_flush_pending(mm))
+			w->wrong = "flushed by a gather that is not counted";
+	}
+}
+
+#ifdef INVALIDATE_RANGE
+/*
+ * The notifier hears of each end of a range, too, where nothing is flushed. The
+ * sentinel is registered later, hears first, and of nothing else: both turn it round.
+ */
+static void range_ends(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
+{
+	range_is_ending = !range_is_ending;
+}
+
+static const struct mmu_notifier_ops sentinel_ops = { .invalidate_range_end = range_ends };
+#endif
+static const struct mmu_notifier_ops observer_ops = {
+#ifdef INVALIDATE_RANGE
+	.invalidate_range = observe_flush,
+	.invalidate_range_end = range_ends,
+#else
+	.arch_invalidate_secondary_tlbs = observe_flush,
+#endif
+};
+
+static void watch_vma(struct world *w, unsigned long start, unsigned long end)
+{
+	unsigned long addrs[] = { start, start + PAGE_SIZE, end - PAGE_SIZE };
+	struct vm_area_struct *vma = vma_lookup(w->mm, start);
+	unsigned int i;
+	pte_t pte;
+
+	for (i = 0; vma && i < ARRAY_SIZE(addrs); i++) {
+		struct watch *watch = &w->watch[w->nr_watches];
+		int found = walk(w->mm, addrs[i], &pte);
+
+		if (found <= NO_ENTRY)
+			continue;
+		*watch = (struct watch){ .addr = addrs[i],
+					 .pgoff = linear_page_index(vma, addrs[i]) };
+		if (!(found & HUGE_ENTRY))
+			watch->page = vm_normal_page(vma, addrs[i], pte);
+		if ((vma->vm_flags & VM_PFN) && !(watch->page && PageAnon(watch->page)))
+			watch->mapping = vma->vm_file->f_mapping;
+		w->nr_watches++;
+		if (!(found & HUGE_ENTRY) && IS_ALIGNED(addrs[i], PMD_SIZE))
+			w->watch[w->nr_watches++] = (struct watch){ .addr = addrs[i], .table = true };
+	}
+}
+
+static vm_fault_t insert_huge(struct world *w, struct vm_area_struct *vma)
+{
+	struct vm_fault vmf = { .vma = vma, .address = vma->vm_start };
+	p4d_t *p4d = p4d_alloc(vma->vm_mm, pgd_offset(vma->vm_mm, vmf.address), vmf.address);
+#ifdef PFN_T
+	pfn_t pfn = w->kind == 'G' ? __pfn_to_pfn_t(0, PFN_DEV) :
+				     page_to_pfn_t(virt_to_page(w->memory));
+#else
+	unsigned long pfn = w->kind == 'G' ? 0 : page_to_pfn(virt_to_page(w->memory));
+#endif
+
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && p4d)
+		vmf.pud = pud_alloc(vma->vm_mm, p4d, vmf.address);
+	if (IS_ENABLED(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD) && vmf.pud && w->kind == 'G')
+		return vmf_insert_pfn_pud(&vmf, pfn, true);
+	vmf.pmd = vmf.pud ? pmd_alloc(vma->vm_mm, vmf.pud, vmf.address) : NULL;
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && vmf.pmd)
+		return vmf_insert_pfn_pmd(&vmf, pfn, true);
+	return VM_FAULT_OOM;
+}
+
+static struct page *page_of(struct world *w, pgoff_t pgoff)
+{
+	return virt_to_page(w->memory + pgoff * PAGE_SIZE % w->size);
+}
+
+static vm_fault_t dev_fault(struct vm_fault *vmf)
+{
+	vmf->page = page_of(vmf->vma->vm_file->private_data, vmf->pgoff);
+	get_page(vmf->page);
+	return 0;
+}
+
+static const struct vm_operations_struct dev_vm_ops = { .fault = dev_fault };
+
+static int dev_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct world *w = file->private_data;
+	unsigned long addr = w->kind == 'L' ? vma->vm_end - PAGE_SIZE : vma->vm_start;
+	int err = 0;
+
+	if (w->kind == 'F')
+		vma->vm_ops = &dev_vm_ops;
+	if (strchr("MBCLG", w->kind))
+#ifdef VM_FLAGS_SET
+		vm_flags_set(vma, strchr("LG", w->kind) ? VM_PFNMAP : VM_MIXEDMAP);
+#else
+		vma->vm_flags |= strchr("LG", w->kind) ? VM_PFNMAP : VM_MIXEDMAP;
+#endif
+	if (strchr("LG", w->kind) && insert_huge(w, vma) != VM_FAULT_NOPAGE)
+		return -ENOMEM;
+	for (; addr < vma->vm_end && !err && strchr("PQTLDMBC", w->kind); addr += PAGE_SIZE) {
+		struct page *page = page_of(w, linear_page_index(vma, addr));
+		unsigned long pfn = page_to_pfn(page);
+
+		if (strchr("PQTL", w->kind))
+			err = remap_pfn_range(vma, addr, pfn, PAGE_SIZE, vma->vm_page_prot);
+		else if (w->kind == 'D')
+			err = vm_insert_page(vma, addr, page);
+#ifdef PFN_T
+		else if (vmf_insert_mixed(vma, addr, __pfn_to_pfn_t(pfn, PFN_DEV)) & VM_FAULT_ERROR)
+#else
+		else if (vmf_insert_mixed(vma, addr, pfn) & VM_FAULT_ERROR)
+#endif
+			err = -ENOMEM;
+	}
+	return err ?: w->mmap_error;
+}
+
+static const struct file_operations dev_fops = { .mmap = dev_mmap };
+
+static bool mmap_at(struct world *w, char kind, int file, unsigned long addr,
+		    unsigned long size, unsigned long flags, pgoff_t pgoff)
+{
+	w->kind = kind;
+	return vm_mmap(file < 0 ? NULL : w->file[file], addr, size, PROT_READ | PROT_WRITE,
+		       flags | MAP_FIXED | MAP_NORESERVE, pgoff * PAGE_SIZE) == addr;
+}
+
+static bool map_vma(struct world *w, char kind, unsigned long addr)
+{
+	int file = kind == 'A' ? -1 : kind == 'H' ? HUGE : kind == 'Q' ? SECOND : FIRST;
+	unsigned long size = PAGES * PAGE_SIZE, align = PAGE_SIZE;
+	unsigned int nr = w->nr_vmas++;
+
+	if (kind == 'B')
+		size = (COPIES + 1) * PAGE_SIZE;
+	if (strchr("TLGH", kind)) {
+		align = kind == 'G' ? PUD_SIZE : kind == 'H' ?
+			huge_page_size(hstate_file(w->file[HUGE])) : PMD_SIZE;
+		size = align + (strchr("TL", kind) ? PAGE_SIZE : 0);
+	}
+	addr = ALIGN(addr, align);
+	if (!mmap_at(w, kind, file, addr, size, strchr("ABC", kind) ? MAP_PRIVATE : MAP_SHARED,
+		     kind == 'H' ? 0 : nr * PGOFFS))
+		return false;
+	w->start = nr ? w->start : addr;
+	w->vma[nr].kind = kind;
+	w->vma[nr].start = addr;
+	w->vma[nr].end = w->end = addr + size;
+
+	/* Write every page that there is, but the last of B and C. */
+	for (; !strchr("GH", kind) && addr < w->end - !!strchr("BC", kind) * PAGE_SIZE; addr += PAGE_SIZE) {
+		if (put_user(1, (int __user *)addr))
+			return false;
+		cond_resched();
+	}
+	return true;
+}
+
+static bool map_layout(struct world *w, const char *layout)
+{
+	unsigned long addr = BASE;
+	unsigned int i;
+
+	w->layout = layout;
+	w->nr_vmas = w->nr_watches = w->mmap_error = 0;
+	w->write_protects = w->no_gather = false;
+	w->wrong = NULL;
+	for (; *layout; layout++) {
+		if (*layout == '-') {
+			addr = ALIGN(addr, PMD_SIZE) + 2 * PMD_SIZE;
+			continue;
+		}
+		if ((*layout == 'B' && si_mem_available() < 2 * COPIES) ||
+		    (*layout == 'G' && !IS_ENABLED(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD)) ||
+		    (*layout == 'H' && IS_ERR(w->file[HUGE])) ||
+		    (strchr("LG", *layout) && (!has_transparent_hugepage() || w->size < PMD_SIZE)) ||
+		    !map_vma(w, *layout, addr))
+			return false;
+		addr = w->end;
+	}
+	/* One flush for all PFN VMAs, one for page tables, and what each kind needs. */
+	w->most = 2;
+	for (i = 0; i < w->nr_vmas; i++) {
+		watch_vma(w, w->vma[i].start, w->vma[i].end);
+		w->most += !!strchr("BL", w->vma[i].kind) + PAGES * !!strchr("DF", w->vma[i].kind) +
+			   !IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS);
+		if (IS_ENABLED(CONFIG_MMU_GATHER_PAGE_SIZE) && strchr("LGH", w->vma[i].kind))
+			w->most += 2;
+	}
+	w->flushes = 0;
+	return true;
+}
+
+/* [start, end) was unmapped, in not too many flushes. What is gone must be flushed. */
+static const char *unmapped(struct world *w, unsigned long start, unsigned long end)
+{
+	struct watch *watch;
+
+	for (watch = w->watch; watch < w->watch + w->nr_watches && !w->wrong; watch++) {
+		if (gone(w, watch) && !watch->flushed && w->observes)
+			w->wrong = watch->table ? "page table not flushed" : "not flushed";
+		if (!gone(w, watch) && !watch->table && start <= watch->addr && watch->addr < end)
+			w->wrong = "still mapped";
+	}
+	if (w->flushes > w->most && w->observes)
+		w->wrong = w->wrong ?: "more flushes than it takes";
+	w->flushes = 0;
+	return w->wrong;
+}
+
+static bool is_mapped(struct world *w)
+{
+	return mapping_mapped(w->file[FIRST]->f_mapping) ||
+	       mapping_mapped(w->file[SECOND]->f_mapping);
+}
+
+/* Nothing is mapped any more: what is left? */
+static const char *left(struct world *w)
+{
+	unsigned long i;
+
+	for (i = 0; i < w->size / PAGE_SIZE; i++)
+		if (page_count(page_of(w, i)) != 1 || folio_mapped(page_folio(page_of(w, i))))
+			return "a page is still held";
+	return is_mapped(w) ? "a VMA is still linked" :
+	       mm_tlb_flush_pending(w->mm) ? "a gather is still counted" : NULL;
+}
+
+static const char *unmap(struct world *w)
+{
+	return vm_munmap(w->start, w->end - w->start) ? "munmap() failed" :
+	       unmapped(w, w->start, w->end);
+}
+
+static const char *map_over(struct world *w)
+{
+	return !mmap_at(w, ' ', -1, w->start, w->end - w->start, MAP_PRIVATE, 0) ? "mmap() failed" :
+	       unmapped(w, w->start, w->end);
+}
+
+static const char *revoke(struct world *w)
+{
+	unmap_mapping_range(w->file[FIRST]->f_mapping, 0, 0, 1);
+	unmap_mapping_range(w->file[SECOND]->f_mapping, 0, 0, 1);
+	w->flushes = 0;
+	return w->operation->races ? NULL : unmapped(w, 0, 0);
+}
+
+/* From the second page of the first VMA to that of the last, if that can be. */
+static const char *only_part(struct world *w)
+{
+	if (w->vma[0].kind != 'H')
+		w->start += PAGE_SIZE;
+	if (w->vma[w->nr_vmas - 1].kind != 'H')
+		w->end = w->vma[w->nr_vmas - 1].start + 2 * PAGE_SIZE;
+	/* A huge entry is split, and flushed, before there is a gather. */
+	w->no_gather = true;
+	return NULL;
+}
+
+/* A mmap() over the start of them that maps its pages, and fails then. */
+static const char *map_over_fails(struct world *w)
+{
+	w->mmap_error = -ENODEV;
+	w->no_gather = true;
+	if (mmap_at(w, 'M', SECOND, w->start, PAGES * PAGE_SIZE, MAP_SHARED, 0))
+		return "mmap() did not fail";
+	w->most *= 2;
+	return unmapped(w, w->start, w->start + PAGES * PAGE_SIZE);
+}
+
+/* What mremap() does: there is a second VMA, and all that is mapped moves there. */
+static const char *move(struct world *w)
+{
+	unsigned long to = ALIGN(w->end, PUD_SIZE) + PMD_SIZE;
+	const char *why = NULL;
+	unsigned int i;
+
+	w->most *= 2;
+	w->no_gather = true;
+	for (i = 0; i < w->nr_vmas && !why; i++) {
+		unsigned long from = w->vma[i].start, size = w->vma[i].end - from, moved;
+		struct vm_area_struct *old, *new;
+
+		if (!strchr("PQMTL", w->vma[i].kind))
+			continue;
+		to = ALIGN(to, PMD_SIZE) + (from & ~PMD_MASK);
+		if (!mmap_at(w, ' ', w->vma[i].kind == 'Q', to, size, MAP_SHARED, i * PGOFFS))
+			return "mmap() failed";
+		mmap_write_lock(w->mm);
+		old = vma_lookup(w->mm, from);
+		new = vma_lookup(w->mm, to);
+#ifdef VM_FLAGS_SET
+		vm_flags_set(new, old->vm_flags & VM_PFN);
+#else
+		new->vm_flags |= old->vm_flags & VM_PFN;
+#endif
+#ifdef MOVE_CONTROL
+		PAGETABLE_MOVE(pmc, old, new, from, to, size);
+		moved = move_page_tables(&pmc);
+#elif defined(FOR_STACK)
+		moved = move_page_tables(old, from, new, to, size, false, false);
+#else
+		moved = move_page_tables(old, from, new, to, size, false);
+#endif
+		mmap_write_unlock(w->mm);
+		why = moved == size ? unmapped(w, from, from + size) : "not moved";
+		watch_vma(w, to, to + size);
+		to += size;
+	}
+	w->end = to;
+	return why;
+}
+
+static const char *dontneed(struct world *w)
+{
+	unsigned int i;
+
+	for (i = 0; i < w->nr_vmas && IS_ENABLED(CONFIG_ADVISE_SYSCALLS); i++)
+		do_madvise(w->mm, w->vma[i].start, w->vma[i].end - w->vma[i].start, MADV_DONTNEED);
+	w->flushes = 0;
+	return unmapped(w, 0, 0);
+}
+
+/* What mprotect() does, with one gather for all VMAs. */
+static const char *write_protect(struct world *w)
+{
+	struct vm_area_struct *vma;
+	struct mmu_gather tlb;
+	unsigned int i;
+
+	w->write_protects = true;
+	for (i = 0; i < w->nr_watches; i++)
+		w->watch[i].flushed = gone(w, &w->watch[i]);
+	mmap_write_lock(w->mm);
+	tlb_gather_mmu(&tlb, w->mm);
+	for (i = 0; i < w->nr_vmas && w->vma[i].kind != 'G'; i++) {
+		vma = vma_lookup(w->mm, w->vma[i].start);
+#ifdef VM_FLAGS_SET
+		vm_flags_clear(vma, VM_WRITE);
+#else
+		vma->vm_flags &= ~VM_WRITE;
+#endif
+		vma_set_page_prot(vma);
+#ifdef CHANGE_NEWPROT
+		change_protection(&tlb, vma, vma->vm_start, vma->vm_end, vma->vm_page_prot, 0);
+#else
+		change_protection(&tlb, vma, vma->vm_start, vma->vm_end, 0);
+#endif
+	}
+	tlb_finish_mmu(&tlb);
+	mmap_write_unlock(w->mm);
+	return unmapped(w, 0, 0);
+}
+
+/* What madvise() has cleared in a gather that is open still, munmap() doesn't find. */
+static const char *clear_up_to(struct world *w, unsigned long end)
+{
+	struct vm_area_struct *vma;
+
+	tlb_gather_mmu(&w->gather, w->mm);
+	mmap_read_lock(w->mm);
+	vma = vma_lookup(w->mm, w->start);
+	if (vma) {
+#ifdef UNMAP_DESC
+		MA_STATE(mas, &w->mm->mm_mt, vma->vm_end, vma->vm_end);
+		struct unmap_desc unmap = { .mas = &mas, .first = vma, .vma_start = w->start,
+					    .vma_end = end, .tree_end = end };
+
+		unmap_vmas(&w->gather, &unmap);
+#elif defined(UNMAP_MAS)
+		MA_STATE(mas, &w->mm->mm_mt, vma->vm_end, vma->vm_end);
+
+		unmap_vmas(&w->gather, &mas, vma, w->start, end, end, false);
+#else
+		unmap_vmas(&w->gather, &w->mm->mm_mt, vma, w->start, end);
+#endif
+	}
+	mmap_read_unlock(w->mm);
+	return NULL;
+}
+
+static const char *clear_all(struct world *w)
+{
+	return clear_up_to(w, w->end);
+}
+
+/* What munmap() itself finds in the others may make it flush early. */
+static const char *clear_first(struct world *w)
+{
+	return clear_up_to(w, w->vma[0].end);
+}
+
+/* Whoever revokes flushes that, too, although another gather has come and gone. */
+static const char *clear_and_revoke(struct world *w)
+{
+	struct mmu_gather other;
+
+	tlb_gather_mmu(&other, w->mm);
+	tlb_finish_mmu(&other);
+	clear_all(w);
+	return revoke(w);
+}
+
+static const struct operation operations[] = {
+	{ "munmap", NULL, unmap },
+	{ "mmap over it", NULL, map_over },
+	{ "munmap of a part", only_part, unmap },
+	{ "mmap over it fails", map_over_fails, unmap },
+	{ "mremap", move, unmap },
+	{ "madvise", dontneed, unmap },
+	{ "mprotect", write_protect, unmap },
+	{ "revoke", revoke, unmap },
+	{ "revoke beside a gather", clear_and_revoke, unmap },
+	{ "munmap beside a gather", clear_all, unmap },
+	{ "munmap beside a gather of the first VMA", clear_first, unmap },
+	{ "exit" },
+	{ "race of munmap", NULL, unmap, true },
+	{ "race of mmap over it", NULL, map_over, true },
+	{ "race of munmap beside a gather", clear_all, unmap, true },
+};
+
+static const char * const layouts[] = {
+	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-P", "M-P-Q", "PMDC",
+	"AP", "FP", "HP", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB",
+	"AL", "LQ", "PL-M", "TM", "FG", "A-PAQ",
+};
+
+static const char *operate(struct world *w)
+{
+	const char *why = w->operation->prepare ? w->operation->prepare(w) : NULL;
+
+	if (!why && w->operation->unmap)
+		why = w->operation->unmap(w);
+	if (w->gather.mm)
+		tlb_finish_mmu(&w->gather);
+	w->gather.mm = NULL;
+	return why;
+}
+
+static bool can_read(struct world *w)
+{
+	unsigned int i, nr = 0;
+	int value;
+
+	for (i = 0; i < w->nr_watches; i++)
+		nr += w->watch[i].mapping &&
+		      !copy_from_user_nofault(&value, (void __user *)w->watch[i].addr, sizeof(value));
+	return nr;
+}
+
+/*
+ * On another CPU, has the pages in its TLB; then it is the driver that revokes, and
+ * sees if a read goes through a stale entry, unless there was no unlink for long.
+ * It doesn't sleep, lest its CPU flush. A flush may be for more: so it reads on.
+ */
+static void reader(struct work_struct *work)
+{
+	struct world *w = container_of(work, struct world, reader);
+	struct rw_semaphore *gate = &w->file[GATE]->f_mapping->i_mmap_rwsem;
+	int spins = 1000000;
+
+	down_read_nested(gate, SINGLE_DEPTH_NESTING);
+	kthread_use_mm(w->mm);
+	can_read(w);
+	complete(&w->ready);
+	while (is_mapped(w) && spins--) {
+		can_read(w);
+		cond_resched();
+	}
+	if (!is_mapped(w)) {
+		revoke(w);
+		w->result = can_read(w);
+	}
+	kthread_unuse_mm(w->mm);
+	up_read(gate);
+}
+
+/*
+ * The window before the last flush is held open: behind the layout is a page of
+ * another file, and to unlink that takes a lock. The reader has it until it judges.
+ */
+static const char *race(struct world *w)
+{
+	const char *why = NULL;
+
+	w->end += PAGE_SIZE + 2 * PMD_SIZE * (w->layouts & 1);
+	/* Nobody reads huge PUDs: they are not of memory. */
+	if (strchr(w->layout, 'G') ||
+	    !mmap_at(w, ' ', GATE, w->end - PAGE_SIZE, PAGE_SIZE, MAP_SHARED, 0))
+		return NULL;
+	w->result = -EAGAIN;
+	init_completion(&w->ready);
+	INIT_WORK(&w->reader, reader);
+	queue_work_on(cpumask_any_but(cpu_online_mask, raw_smp_processor_id()),
+		      system_long_wq, &w->reader);
+	if (wait_for_completion_timeout(&w->ready, 60 * HZ))
+		why = operate(w);
+	flush_work(&w->reader);
+	w->unclear += w->result < 0;
+	w->nr_watches = 0;
+	return w->result == 1 ? "a read went through a stale entry" : why ?: unmap(w);
+}
+
+static void open_mm(struct kunit *test)
+{
+	struct world *w = test->priv;
+
+	w->mm = mm_alloc();
+	KUNIT_ASSERT_NOT_NULL(test, w->mm);
+	w->mm->task_size = TASK_SIZE;
+	arch_pick_mmap_layout(w->mm, &current->signal->rlim[RLIMIT_STACK]);
+	w->mn.ops = &observer_ops;
+	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&w->mn, w->mm), 0);
+#ifdef INVALIDATE_RANGE
+	w->sentinel.ops = &sentinel_ops;
+	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&w->sentinel, w->mm), 0);
+#endif
+	/* From here to close_mm() there is no assertion. */
+	kthread_use_mm(w->mm);
+}
+
+static const char *close_mm(struct world *w)
+{
+	const char *why;
+
+	w->nr_watches = 0;
+	kthread_unuse_mm(w->mm);
+	mmput(w->mm);
+	why = left(w);
+#ifdef INVALIDATE_RANGE
+	mmu_notifier_unregister(&w->sentinel, w->mm);
+#endif
+	mmu_notifier_unregister(&w->mn, w->mm);
+	return why;
+}
+
+static const char *try(struct world *w, const char *layout)
+{
+	w->layouts++;
+	if (map_layout(w, layout))
+		return w->operation->races ? race(w) : operate(w);
+	w->missing++;
+	return NULL;
+}
+
+static void end(struct kunit *test)
+{
+	struct world *w = test->priv;
+
+	kunit_info(test, "%u layouts, %u of them not possible here", w->layouts, w->missing);
+	KUNIT_EXPECT_LT(test, w->missing, w->layouts);
+	if (test->status == KUNIT_SUCCESS && w->unclear)
+		kunit_skip(test, "%d trials too slow to tell", w->unclear);
+	if (test->status == KUNIT_SUCCESS && !w->operation->races && !w->observes)
+		kunit_skip(test, "nobody hears of flushes on this architecture");
+}
+
+static void operation_desc(const struct operation *operation, char *desc)
+{
+	strscpy(desc, operation->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(operations, operations, operation_desc);
+
+static void each_layout(struct kunit *test)
+{
+	struct world *w = test->priv;
+	unsigned int i, round, rounds;
+
+	w->operation = test->param_value;
+	rounds = w->operation->races ? race_trials : 1;
+	if (w->operation->races && num_online_cpus() < 2)
+		kunit_skip(test, "needs 2 CPUs");
+	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
+	for (i = 0; i < ARRAY_SIZE(layouts); i++) {
+		const char *left, *why = NULL;
+
+		open_mm(test);
+		/* It takes long to fill all batches. */
+		for (round = 0; round < rounds && !why; round += strchr(layouts[i], 'B') ? 100 : 1)
+			why = try(w, layouts[i]);
+		left = close_mm(w);
+		if (why || left)
+			KUNIT_FAIL(test, "%s: %s", layouts[i], why ?: left);
+	}
+	end(test);
+}
+
+/* The digits of every 17th number are a layout of up to five VMAs. */
+static void generated_layouts(struct kunit *test)
+{
+	char layout[MAX_VMAS + 1] = "";
+	struct world *w = test->priv;
+	const char *why = NULL;
+	unsigned int nr, rest, i;
+
+	open_mm(test);
+	for (nr = 1; nr < 100000 && !why; nr += 17) {
+		for (rest = nr, i = 0; rest; rest /= 10)
+			layout[i++] = "-PQMDCAFHL"[rest % 10];
+		w->operation = &operations[nr & 1];
+		why = try(w, layout);
+		vm_munmap(BASE, w->end - BASE);
+		why = why ?: left(w);
+	}
+	why = close_mm(w) ?: why;
+	if (why)
+		KUNIT_FAIL(test, "%s: %s", layout, why);
+	end(test);
+}
+
+static void world_exit(struct kunit *test)
+{
+	struct world *w = test->priv;
+	int i;
+
+	for (i = 0; w && i < NR_FILES; i++)
+		if (!IS_ERR_OR_NULL(w->file[i]))
+			fput(w->file[i]);
+	flush_delayed_fput();
+	if (w && w->memory)
+		free_pages_exact(w->memory, w->size);
+}
+
+static int world_init(struct kunit *test)
+{
+	struct world *w = kunit_kzalloc(test, sizeof(*w), GFP_KERNEL);
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, w);
+	test->priv = w;
+	/* Mapped page by page, and as a whole if that is a huge page. */
+	w->size = min(PMD_SIZE, (unsigned long)SZ_4M);
+	w->memory = alloc_pages_exact(w->size, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, w->memory);
+	for (i = 0; i < HUGE; i++) {
+#ifdef CREATE_GETFILE
+		w->file[i] = anon_inode_create_getfile("[mmu_gather]", &dev_fops, w, O_RDWR, NULL);
+#else
+		w->file[i] = anon_inode_getfile_secure("[mmu_gather]", &dev_fops, w, O_RDWR, NULL);
+#endif
+		KUNIT_ASSERT_FALSE(test, IS_ERR(w->file[i]));
+	}
+#ifdef VMA_FLAGS
+	w->file[HUGE] = hugetlb_file_setup("[mmu_gather]", PMD_SIZE, mk_vma_flags(VMA_NORESERVE_BIT),
+					   HUGETLB_ANONHUGE_INODE, 0);
+#else
+	w->file[HUGE] = hugetlb_file_setup("[mmu_gather]", PMD_SIZE, VM_NORESERVE,
+					   HUGETLB_ANONHUGE_INODE, 0);
+#endif
+	return 0;
+}
+
+static struct kunit_case mm_cases[] = {
+	KUNIT_CASE_PARAM(each_layout, operations_gen_params),
+	KUNIT_CASE(generated_layouts),
+	{}
+};
+
+static struct kunit_suite mm_suite = {
+	.name = "mmu_gather_mm",
+	.init = world_init,
+	.exit = world_exit,
+	.test_cases = mm_cases,
+};
+
+kunit_test_suite(mm_suite);
