@@ -131,7 +131,13 @@ inline tlb_flush()
 
 inline tlb_flush_mmu_tlbonly()
 {
-	d_step { tlb_flush() }
+	d_step {
+		if
+		:: tlb.pending
+		:: else -> printf("@ %e: has nothing to flush\n", me)
+		fi;
+		tlb_flush()
+	}
 }
 
 inline tlb_flush_mmu()
