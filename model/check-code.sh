@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Usage: [BASE=6.12] sh model/check-code.sh [-w] KDIR
-# Compares the table in model/code.md with KDIR, a tree of BASE with the series: each function must make the calls that the
-# table lists, in that order; each step of the model and each litmus test must be in the table, with every function that
-# the test names. -w writes the line numbers to the table. Last line: 'N passed, N failed'.
+# Usage: [BASE=6.12] model/check-code.sh [-w] KDIR
+# Compares the table in model/code.md with KDIR, a tree of BASE with the series: each function must make the calls that
+# the table lists, in that order; each step of the model and each litmus test must be in the table, with every function
+# that the test names. -w writes the line numbers to the table. Last line: 'N passed, N failed'.
 
 . "$(dirname "$0")/../lib.sh"
 
@@ -12,7 +12,7 @@ if [ "${1-}" = -w ]; then
 	write=1
 	shift
 fi
-[ $# -eq 1 ] || die "which kernel tree?" "sh model/check-code.sh [-w] KDIR"
+[ $# -eq 1 ] || die "which kernel tree?" "model/check-code.sh [-w] KDIR"
 [ -f "$1/mm/mmu_gather.c" ] || die "$1 is not a kernel tree"
 
 table=$top/model/code.md
