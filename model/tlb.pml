@@ -5,7 +5,7 @@
  * In one mm, a thread unmaps VMAs, two others zap VMAs that are mapped, as
  * madvise() does, and a driver takes the pages of a file back with
  * unmap_mapping_range().  Inlines and processes are named for the kernel
- * functions they stand for; the table 'code' ties them to the code.
+ * functions they stand for; code.md ties them to the code.
  *
  * Checked in every run:
  *  - no page and no table gets a new use while a CPU can reach it, through page
@@ -15,7 +15,8 @@
  *
  * Left out, and why nothing unsafe hides there:
  *  - CPUs.  What a TLB holds steers nobody, so it holds all that it may: what is
- *    present, and what was cleared and is not flushed yet.
+ *    present, and what was cleared and is not flushed yet.  One CPU is enough to
+ *    go wrong, and a flush reaches that one in one step.
  *  - Ranges.  A flush reaches only entries that this gather has cleared, on the
  *    level where they were.  Any hardware does at least that.
  *  - Why a batch is full.  munmap() may flush after any entry, so whatever makes
@@ -47,7 +48,6 @@ mtype = {
 #ifndef MADVISE
 #define MADVISE nothing
 #endif
-
 #ifndef ZAPPERS
 #define ZAPPERS 1
 #endif
@@ -73,8 +73,8 @@ mtype = {
 #define is_pfn(v)	((pfn_vmas & VMA(v)) != 0)
 #define kind(v)		(is_pfn(v) -> PFN : ordinary)
 
-short present;			/* entries that are set */
-short stale;			/* cleared, and a TLB may hold them */
+byte present;			/* entries that are set */
+byte stale;			/* cleared, and a TLB may hold them */
 byte pfn_vmas;
 byte linked;			/* in rmap, where unmap_mapping_range() looks */
 byte detached;			/* munmap() has locked them for writing */
@@ -83,8 +83,8 @@ bool i_mmap_read_locked;
 byte tlb_flush_pending;		/* gathers that are open in the mm */
 
 typedef mmu_gather {
-	short pending;		/* entries that tlb_flush() is to reach */
-	short queue;		/* pages and tables to free after it */
+	byte pending;		/* entries that tlb_flush() is to reach */
+	byte queue;		/* pages and tables to free after it */
 	bit vma_pfn;
 	bit in_pfn_vma
 };
