@@ -2,150 +2,158 @@
 /*
  * Is every stale TLB entry gone when unmap_mapping_range() returns?
  *
- * One thread unmaps a range of three VMAs.  Another takes the pages of a file
- * back with unmap_mapping_range().  A third zaps a VMA of that file which stays
- * mapped, as madvise() does.  Two CPUs fill their TLBs and use what they hold.
- * Inlines and processes are named for the kernel functions they stand for;
- * README.md ties them to the code.
+ * In one mm, a thread unmaps VMAs, two others zap VMAs that are mapped, as
+ * madvise() does, and a driver takes the pages of a file back with
+ * unmap_mapping_range().  Inlines and processes are named for the kernel
+ * functions they stand for; code.md ties them to the code.
  *
  * Checked in every run:
- *  - no CPU reaches a page that is revoked or freed,
- *  - nobody walks a page table that is freed,
+ *  - no page and no table gets a new use while a CPU can reach it, through page
+ *    tables or through what its TLB may hold,
+ *  - nobody walks page tables that may be freed,
  *  - nobody waits for ever, and every run ends.
  *
  * Left out, and why nothing unsafe hides there:
- *  - Why a batch is full.  The unmapper may flush after any PTE, so whatever
- *    makes the kernel do so is among the runs, and so is the flush at the end
- *    of a VMA on architectures without MMU_GATHER_MERGE_VMAS.
- *  - The page table lock.  What is done in one hold of it is one step; a flush
- *    inside a VMA ends the hold, as in zap_pte_range().
- *  - mmap_lock.  munmap() has detached its VMAs and downgraded the lock, so
- *    others zap in this mm at the same time, but only other VMAs.
- *  - Faults.  A PTE does not come back.  In any design a driver must refuse
+ *  - CPUs.  What a TLB holds steers nobody, so it holds all that it may: what is
+ *    present, and what was cleared and is not flushed yet.  One CPU is enough to
+ *    go wrong, and a flush reaches that one in one step.
+ *  - Ranges.  A flush reaches only entries that this gather has cleared, on the
+ *    level where they were.  Any hardware does at least that.
+ *  - Why a batch is full.  munmap() may flush after any entry, so whatever makes
+ *    the kernel do so is among the runs, and so is the flush at the end of a VMA
+ *    on architectures without MMU_GATHER_MERGE_VMAS.
+ *  - Page table locks.  What is done in one hold of them is one step.
+ *  - Faults.  An entry does not come back.  In any design a driver must refuse
  *    faults on what it is about to revoke.
- *  - Filling of single TLB entries.  A fill takes all that is present, every
- *    page was used before the start, and nothing is evicted.  What a TLB holds
- *    steers nobody, so holding more only adds ways to fail.
  *
- * So the model can't show: weak memory ordering (a step is seen by all at
- * once), lockless software walkers such as gup_fast(), what an MMU caches
- * beyond PTEs and pointers to page tables, huge pages, fullmm (nobody runs in
+ * So the model can't show: weak memory ordering (a step is seen by all at once;
+ * litmus/ is for that), lockless software walkers such as gup_fast(), what an
+ * MMU caches above pointers to page tables, interrupts, fullmm (nobody runs in
  * that mm any more), or how many flushes there are.
  */
 
+mtype = {
+	/* VARIANT: what the gather does for PFN VMAs */
+	today, none, plain, first_series, mainline, mainline_fix, second,
+	late, once, flag_only, hook_only, vma_range,
+	/* MADVISE: what is done before the lock on a VMA is dropped */
+	finished, flushed, nothing,
+	/* who, and what */
+	unmapper, revoker, zapper_0, zapper_1, PFN, ordinary, revoked, freed, pte, huge
+};
+
 #ifndef VARIANT
-#define VARIANT series
+#define VARIANT second
+#endif
+#ifndef MADVISE
+#define MADVISE nothing
+#endif
+#ifndef ZAPPERS
+#define ZAPPERS 1
 #endif
 
-mtype = { today, none, plain, series, mainline, late, first, no_nested };
-
-#define HAS_HOOK	(VARIANT != today && VARIANT != none)
-#define EXACT		(HAS_HOOK && VARIANT != plain && VARIANT != mainline)
+#define FIRST		(VARIANT == first_series)
+#define MAINLINE	(VARIANT == mainline || VARIANT == mainline_fix)
+#define OURS		(VARIANT != today && VARIANT != none && !MAINLINE)
+#define SECOND		(OURS && !FIRST && VARIANT != plain)
 
 /*
- * VMAs 0 to 2, in mm 0, are unmapped.  VMA 3 stays: in mm 0, or in mm 1 as the
- * mapping of a second process.  Each has two PTEs; VMAs 0 to 2 have a page table
- * each.  Sets of entries are masks: bits 0 to 7 for PTEs, 8 to 10 for pointers
- * to page tables.
+ * VMA 0 has a PTE, in a page table of its own, and a huge entry.  VMA 1 has a
+ * PTE, in a page table that stays.  Sets of entries and of VMAs are masks.
  */
-#define UNMAPPED	3
-#define STAYS		3
-#define PTES		8
-#define ALL		2047
-#define PTE(n)		(1 << (n))
+#define VMAS		2
 #define VMA(v)		(1 << (v))
-#define ptes_of(v)	(3 << (2 * (v)))
-#define table_of(v)	(1 << (PTES + (v)))
+#define PTE(v)		(1 << (3 * (v)))
+#define HUGE(v)		(2 << (3 * (v)))
+#define TABLE(v)	(4 << (3 * (v)))
+#define LEAVES(v)	(PTE(v) | HUGE(v))
+#define ALL_LEAVES	(LEAVES(0) | PTE(1))
+#define ALL		(ALL_LEAVES | TABLE(0))
 
 #define is_pfn(v)	((pfn_vmas & VMA(v)) != 0)
-#define if_pfn(v)	(is_pfn(v) -> ptes_of(v) : 0)
-#define PFN_PTES	(if_pfn(0) | if_pfn(1) | if_pfn(2) | if_pfn(3))
 #define kind(v)		(is_pfn(v) -> PFN : ordinary)
 
-#define IN_MM1		(mm_of_stays == 1 -> ptes_of(STAYS) : 0)
-#define in_mm(m)	((m) == 1 -> IN_MM1 : ALL & ~IN_MM1)
-
-short present = ALL;		/* entries set in the page tables of both mms */
-short gone;			/* entries whose page or table has a new use */
-short cached[2] = ALL;		/* entries that the TLB of each CPU holds */
-byte i_mmap;			/* VMAs in the rmap tree of the file */
+byte present;			/* entries that are set */
+byte stale;			/* cleared, and a TLB may hold them */
+byte pfn_vmas;
+byte linked;			/* in rmap, where unmap_mapping_range() looks */
+byte detached;			/* munmap() has locked them for writing */
+byte read_locked[2];		/* what each zapper keeps from being unmapped */
 bool i_mmap_read_locked;
-byte tlb_flush_pending[2];	/* mm_struct::tlb_flush_pending of each mm */
-bit mm_of_stays;
-
-mtype = { unmapper, revoker, zapper, PFN, ordinary };
+byte tlb_flush_pending;		/* gathers that are open in the mm */
 
 typedef mmu_gather {
-	bit mm;
-	byte start;
-	byte end;
-	bit freed_tables;
+	byte pending;		/* entries that tlb_flush() is to reach */
+	byte queue;		/* pages and tables to free after it */
 	bit vma_pfn;
-	bit in_pfn_vma;
-	short queue		/* pages and tables to free after a flush */
+	bit in_pfn_vma
 };
+
+#define reachable(e)	((present | stale) & (e))
+
+inline new_use(how, entries)
+{
+	i = 0;
+	do
+	:: i == VMAS -> break
+	:: i < VMAS && reachable((entries) & LEAVES(i)) ->
+		printf("@ CPU: BUG %e-page: uses the page of the %e entry of VMA %d\n", how,
+		       (reachable((entries) & PTE(i)) -> pte : huge), i);
+		assert(false);
+		break
+	:: i < VMAS && reachable((entries) & TABLE(i)) ->
+		printf("@ CPU: BUG freed-table: walks the page table of VMA %d\n", i);
+		assert(false);
+		break
+	:: else -> i++
+	od;
+	i = 0
+}
+
+#define mm_tlb_flush_nested()	(tlb_flush_pending > 1)
 
 inline __tlb_reset_range()
 {
-	tlb.start = PTES;
-	tlb.end = 0;
-	tlb.freed_tables = 0;
+	tlb.pending = 0;
+	tlb.vma_pfn = (FIRST -> tlb.in_pfn_vma : (OURS -> 0 : tlb.vma_pfn))
+}
+
+inline tlb_flush()
+{
 	if
-	:: VARIANT == plain -> tlb.vma_pfn = 0
-	:: EXACT -> tlb.vma_pfn = tlb.in_pfn_vma
+	:: tlb.pending ->
+		printf("@ %e: tlb_flush() reaches %x\n", me, tlb.pending);
+		stale = stale & ~tlb.pending;
+		__tlb_reset_range()
 	:: else
 	fi
 }
 
-inline __tlb_adjust_range(pte)
-{
-	tlb.start = (tlb.start < pte -> tlb.start : pte);
-	tlb.end = (tlb.end > pte -> tlb.end : pte + 1)
-}
-
-#define leaves		((1 << tlb.end) - (1 << tlb.start))
-#define if_leaf(v)	(leaves & PTE(2 * (v)) -> table_of(v) : 0)
-#define tables		(tlb.freed_tables -> if_leaf(0) | if_leaf(1) | if_leaf(2) : 0)
-
-inline tlb_flush(cpu)
-{
-	cached[cpu] = cached[cpu] & ~((leaves | tables) & in_mm(tlb.mm));
-	printf("@ %e: tlb_flush() of PTEs %d to %d of mm %d on CPU %d\n",
-	       me, tlb.start, tlb.end - 1, tlb.mm, cpu)
-}
-
-/* Others may act between the flush of one CPU and of the next. */
 inline tlb_flush_mmu_tlbonly()
 {
-	if
-	:: tlb.end == 0
-	:: else ->
-		d_step { tlb_flush(0) };
-		d_step { tlb_flush(1); __tlb_reset_range() }
-	fi
+	d_step {
+		if
+		:: tlb.pending
+		:: else -> printf("@ %e: has nothing to flush\n", me)
+		fi;
+		tlb_flush()
+	}
 }
 
 inline tlb_flush_mmu()
 {
-	tlb_flush_mmu_tlbonly();
-	if
-	:: tlb.queue ->
-		d_step {
-			gone = gone | tlb.queue;
-			tlb.queue = 0;
-			printf("@ %e: tlb_flush_mmu() frees what was queued\n", me)
-		}
-	:: else
-	fi
+	d_step {
+		tlb_flush();
+		new_use(freed, tlb.queue);
+		tlb.queue = 0
+	}
 }
 
-inline tlb_gather_mmu(m)
+inline tlb_gather_mmu()
 {
 	d_step {
-		tlb.mm = m;
-		__tlb_reset_range();
-		tlb_flush_pending[tlb.mm]++;
-		printf("@ %e: tlb_gather_mmu() on mm %d\n", me, tlb.mm)
+		printf("@ %e: tlb_gather_mmu()\n", me);
+		tlb_flush_pending++
 	}
 }
 
@@ -153,95 +161,128 @@ inline tlb_finish_mmu()
 {
 	if
 	:: d_step {
-		VARIANT != no_nested && tlb_flush_pending[tlb.mm] > 1 ->
-		__tlb_reset_range();
-		tlb.start = 0;
-		tlb.end = PTES;
-		tlb.freed_tables = 1;
-		printf("@ %e: mm_tlb_flush_nested() on mm %d, so flush all of it\n",
-		       me, tlb.mm)
+		mm_tlb_flush_nested() ->
+		printf("@ %e: tlb_finish_mmu() finds another gather open\n", me);
+		tlb.pending = ALL
 	   }
 	:: else
 	fi;
 	tlb_flush_mmu();
 	d_step {
-		tlb_flush_pending[tlb.mm]--;
-		printf("@ %e: tlb_finish_mmu() on mm %d is done\n", me, tlb.mm)
+		printf("@ %e: tlb_finish_mmu() is done\n", me);
+		tlb.vma_pfn = 0;
+		tlb_flush_pending--
 	}
 }
 
 inline tlb_start_vma(v)
 {
-	if
-	:: HAS_HOOK -> tlb.vma_pfn = tlb.vma_pfn || is_pfn(v)
-	:: else -> tlb.vma_pfn = is_pfn(v)
-	fi;
-	tlb.in_pfn_vma = is_pfn(v)
+	tlb.vma_pfn = is_pfn(v) || (tlb.vma_pfn && VARIANT != today);
+	tlb.in_pfn_vma = FIRST && is_pfn(v)
 }
 
-inline tlb_end_vma()
+/* Another gather is looked for at the hook, not at the end of the VMA. */
+#define late_nested	(VARIANT == mainline_fix || VARIANT == flag_only || VARIANT == hook_only)
+
+inline tlb_end_vma(v)
 {
-	tlb.in_pfn_vma = 0;
 	if
-	:: VARIANT == today && tlb.vma_pfn -> tlb_flush_mmu_tlbonly()
-	:: EXACT && tlb.end == 0 -> tlb.vma_pfn = 0
+	:: VARIANT == today && is_pfn(v) ->
+		tlb_flush_mmu_tlbonly()
+	:: d_step {
+		FIRST ->
+		tlb.in_pfn_vma = 0;
+		tlb.vma_pfn = tlb.vma_pfn && tlb.pending
+	   }
+	:: d_step {
+		SECOND && is_pfn(v) ->
+		if
+		:: !late_nested && mm_tlb_flush_nested() ->
+			printf("@ %e: tlb_end_vma() finds another gather open\n", me);
+			tlb.pending = tlb.pending | (VARIANT == vma_range -> PTE(v) : ALL_LEAVES)
+		:: else
+		fi;
+		tlb.vma_pfn = tlb.pending || (VARIANT == flag_only && mm_tlb_flush_nested())
+	   }
 	:: else
 	fi
 }
 
-#define ONCE		(VARIANT == first || VARIANT == mainline)
-#define calls_hook(v)	(HAS_HOOK && VARIANT != late && (!ONCE || (v) == 0))
+#define must_flush	(tlb.vma_pfn || (VARIANT == hook_only && mm_tlb_flush_nested()))
 
 inline tlb_free_vma(v)
 {
 	if
-	:: calls_hook(v) ->
-		printf("@ %e: tlb_free_vma() of VMA %d, vma_pfn is %d\n", me, v, tlb.vma_pfn);
+	:: (is_pfn(v) || MAINLINE) && must_flush ->
 		if
-		:: tlb.vma_pfn && (is_pfn(v) || VARIANT == mainline) ->
-			tlb_flush_mmu_tlbonly()
+		:: d_step {
+			late_nested && mm_tlb_flush_nested() ->
+			printf("@ %e: tlb_free_vma() finds another gather open\n", me);
+			tlb.pending = tlb.pending | ALL_LEAVES
+		   }
 		:: else
-		fi
+		fi;
+		tlb_flush_mmu_tlbonly()
 	:: else
 	fi
 }
 
-/*
- * Who walks a table may have read the PMD entry long before.  Only ordinary
- * pages are queued: the mm holds no reference to the others.
- */
-inline zap_pte(v, pte)
+/* Only ordinary pages are queued: the mm holds no reference to the others. */
+inline clear(entry, to_free)
+{
+	present = present & ~(entry);
+	stale = stale | (entry);
+	tlb.pending = tlb.pending | (entry);
+	tlb.queue = tlb.queue | (to_free -> (entry) : 0)
+}
+
+inline zap_pte_range(v)
 {
 	if
-	:: gone & table_of(v) ->
-		printf("@ %e: BUG freed-table: walks the page table of VMA %d\n", me, v);
+	:: !(linked & VMA(v)) ->
+		printf("@ %e: BUG freed-table: walks VMA %d, which is unlinked\n", me, v);
 		assert(false)
 	:: else
 	fi;
 	if
-	:: present & PTE(pte) ->
-		present = present & ~PTE(pte);
-		__tlb_adjust_range(pte);
-		tlb.queue = tlb.queue | (is_pfn(v) -> 0 : PTE(pte));
-		printf("@ %e: zap_pte_range() clears PTE %d of VMA %d\n", me, pte, v)
-	:: else ->
-		printf("@ %e: zap_pte_range() finds PTE %d of VMA %d clear\n", me, pte, v)
+	:: present & PTE(v) ->
+		printf("@ %e: zap_pte_range() clears the pte of VMA %d\n", me, v);
+		clear(PTE(v), !is_pfn(v))
+	:: else
+	fi
+}
+
+inline zap_huge_pmd(v)
+{
+	if
+	:: present & HUGE(v) ->
+		printf("@ %e: zap_huge_pmd() clears the huge entry of VMA %d\n", me, v);
+		clear(HUGE(v), !is_pfn(v))
+	:: else
+	fi
+}
+
+inline zap_empty_pte_table(v)
+{
+	printf("@ %e: takes away the page table of VMA %d\n", me, v);
+	clear(TABLE(v), true)
+}
+
+inline may_be_full()
+{
+	if
+	:: tlb.pending -> tlb_flush_mmu()
+	:: true
 	fi
 }
 
 inline unmap_page_range(v)
 {
-	if
-	:: d_step { tlb_start_vma(v); zap_pte(v, 2 * v); zap_pte(v, 2 * v + 1) }
-	:: d_step { tlb_start_vma(v); zap_pte(v, 2 * v) };
-	   tlb_flush_mmu();
-	   d_step { zap_pte(v, 2 * v + 1) }
-	fi;
-	if
-	:: tlb_flush_mmu()
-	:: true
-	fi;
-	tlb_end_vma()
+	d_step { tlb_start_vma(v); zap_pte_range(v) };
+	may_be_full();
+	d_step { zap_huge_pmd(v) };
+	may_be_full();
+	tlb_end_vma(v)
 }
 
 /* The write lock is held in this step only. */
@@ -249,53 +290,48 @@ inline unlink_file_vma_batch()
 {
 	atomic {
 		!i_mmap_read_locked ->
-		i_mmap = i_mmap & ~(VMA(v) - VMA(head));
-		printf("@ %e: unlink_file_vma_batch_final() of VMAs %d to %d\n",
-		       me, head, v - 1)
+		printf("@ %e: unlink_file_vma_batch() of VMAs %d to %d\n", me, head, v - 1);
+		linked = linked & ~(VMA(v) - VMA(head))
 	}
 }
 
-/*
- * The last table may stay, for a VMA behind the range.  A batch of tables may
- * be full: that flushes.
- */
+/* The page table may stay, for a neighbour of the range. */
 inline free_pgd_range()
 {
-	atomic {
-		do
-		:: head < v ->
-			present = present & ~table_of(head);
-			__tlb_adjust_range(2 * head);
-			tlb.freed_tables = 1;
-			tlb.queue = tlb.queue | table_of(head);
-			printf("@ %e: free_pte_range() of the page table of VMA %d\n", me, head);
-			head++
-		:: head == UNMAPPED - 1 -> break
-		:: head == v -> break
-		od
-	}
 	if
-	:: tlb_flush_mmu()
+	:: d_step { head == 0 && (present & TABLE(0)) -> zap_empty_pte_table(0) }
 	:: true
-	fi
+	fi;
+	may_be_full()
 }
+
+/* mainline's tlb_free_vmas() is called once, before the loop. */
+#define calls_hook(v)	(MAINLINE && (v) == 0 || \
+			 OURS && VARIANT != late && (VARIANT != once || (v) == 0))
 
 inline free_pgtables()
 {
 	v = 0;
 	do
-	:: v < UNMAPPED ->
+	:: v < end ->
 		head = v;
-		tlb_free_vma(v);
+		if
+		:: calls_hook(v) -> tlb_free_vma(v)
+		:: else
+		fi;
 		v++;
-		do		/* gather nearby VMAs */
-		:: v < UNMAPPED -> tlb_free_vma(v); v++
-		:: break
-		od;
+		if		/* gather nearby VMAs */
+		:: v < end ->
+			if
+			:: calls_hook(v) -> tlb_free_vma(v)
+			:: else
+			fi;
+			v++
+		:: true
+		fi;
 		unlink_file_vma_batch();
 		if
-		:: VARIANT == late && tlb.vma_pfn && (pfn_vmas & (VMA(v) - VMA(head))) ->
-			tlb_flush_mmu_tlbonly()
+		:: VARIANT == late -> tlb_free_vma(head)
 		:: else
 		fi;
 		free_pgd_range()
@@ -303,45 +339,53 @@ inline free_pgtables()
 	od
 }
 
-/* A flush inside of it would only take TLB entries sooner. */
-inline zap_page_range_single(m, v)
-{
-	tlb_gather_mmu(m);
-	d_step { tlb_start_vma(v); zap_pte(v, 2 * v); zap_pte(v, 2 * v + 1) };
-	tlb_end_vma();
-	tlb_finish_mmu()
-}
-
-proctype munmap(byte pfn_vmas)
+proctype munmap()
 {
 	mtype me = unmapper;
 	mmu_gather tlb;
-	byte v, head;
+	byte end, v, head, i;
 
-	tlb_gather_mmu(0);
+	atomic {
+		if
+		:: end = 1
+		:: end = 2
+		fi;
+		!((read_locked[0] | read_locked[1]) & (VMA(end) - 1)) ->
+		printf("@ %e: has locked VMAs 0 to %d for writing\n", me, end - 1);
+		detached = VMA(end) - 1
+	}
+	tlb_gather_mmu();
 	do			/* unmap_vmas() */
-	:: v < UNMAPPED -> unmap_page_range(v); v++
+	:: v < end -> unmap_page_range(v); v++
 	:: else -> break
 	od;
 	free_pgtables();
 	tlb_finish_mmu()
 }
 
-proctype unmap_mapping_range(byte pfn_vmas)
+inline zap_page_range_single(v)
+{
+	d_step { tlb_start_vma(v); zap_pte_range(v); zap_huge_pmd(v) };
+	tlb_end_vma(v)
+}
+
+proctype unmap_mapping_range()
 {
 	mtype me = revoker;
 	mmu_gather tlb;
-	byte v;
+	byte v, i;
 
 	d_step {
-		i_mmap_read_locked = true;
-		printf("@ %e: unmap_mapping_range() locks i_mmap\n", me)
+		printf("@ %e: unmap_mapping_range() locks i_mmap\n", me);
+		i_mmap_read_locked = true
 	}
 	do			/* unmap_mapping_range_tree() */
-	:: v <= STAYS ->
+	:: v < VMAS ->
 		if
-		:: i_mmap & VMA(v) ->
-			zap_page_range_single(mm_of_stays * (v == STAYS), v)
+		:: linked & pfn_vmas & VMA(v) ->
+			tlb_gather_mmu();
+			zap_page_range_single(v);
+			tlb_finish_mmu()
 		:: else
 		fi;
 		v++
@@ -349,66 +393,94 @@ proctype unmap_mapping_range(byte pfn_vmas)
 	od;
 	i_mmap_read_locked = false;
 	d_step {
-		gone = gone | PFN_PTES;
-		printf("@ %e: unmap_mapping_range() has returned, the pages get a new use\n", me)
+		printf("@ %e: unmap_mapping_range() has returned, the pages get a new use\n", me);
+		new_use(revoked, LEAVES(0) * is_pfn(0) | LEAVES(1) * is_pfn(1))
 	}
 }
 
-proctype madvise(byte pfn_vmas)
+/*
+ * mmap_lock keeps all VMAs from being unmapped, the lock on a VMA keeps this one.
+ * A range is any set of VMAs.  A flush inside of one would only take entries
+ * from TLBs sooner.
+ */
+inline vma_start_read()
 {
-	mtype me = zapper;
+	if
+	:: read_locked[id] = VMA(v)
+	:: read_locked[id] = VMA(0) | VMA(1)
+	fi;
+	printf("@ %e: has locked VMA %d for reading\n", me, v)
+}
+
+inline vma_end_read()
+{
+	printf("@ %e: lets go of VMA %d\n", me, v);
+	read_locked[id] = 0;
+	v++
+}
+
+inline madvise_dontneed_single_vma(v)
+{
+	d_step { tlb_start_vma(v); zap_pte_range(v); zap_huge_pmd(v) };
+	if
+	:: d_step { present & TABLE(v) -> zap_empty_pte_table(v) }
+	:: true
+	fi;
+	tlb_end_vma(v)
+}
+
+proctype madvise(bit id)
+{
+	mtype me = (id == 0 -> zapper_0 : zapper_1);
 	mmu_gather tlb;
-
-	zap_page_range_single(0, STAYS)
-}
-
-proctype cpu(bit id; byte pfn_vmas)
-{
-	byte e;
-
-end:	do
-	:: d_step {
-		present & ~cached[id] ->
-		cached[id] = cached[id] | present;
-		printf("@ CPU %d: fills its TLB with all that is present\n", id)
-	   }
-	:: d_step {
-		cached[id] & gone ->
-		do
-		:: cached[id] & gone & PTE(e) -> break
-		:: else -> e++
-		od;
-		if
-		:: e >= PTES ->
-			printf("@ CPU %d: BUG freed-table: walks the page table of VMA %d\n", id, e - PTES)
-		:: e < PTES && is_pfn(e / 2) ->
-			printf("@ CPU %d: BUG revoked-page: uses PTE %d from its TLB\n", id, e)
-		:: else ->
-			printf("@ CPU %d: BUG freed-page: uses PTE %d from its TLB\n", id, e)
-		fi;
-		assert(false)
-	   }
-	od
-}
-
-/* Any mix of kinds, and a second mm; or PFN VMAs only, and a zapper in mm 0. */
-init
-{
-	byte pfn_vmas;
+	byte v, i;
 
 	atomic {
 		if
-		:: select(pfn_vmas : VMA(STAYS) .. VMA(STAYS + 1) - 1);
-		   mm_of_stays = 1
-		:: pfn_vmas = VMA(STAYS + 1) - 1;
-		   run madvise(pfn_vmas)
+		:: id + 1 < ZAPPERS -> run madvise(id + 1)
+		:: else
 		fi;
-		i_mmap = pfn_vmas;
-		run cpu(0, pfn_vmas);
-		run cpu(1, pfn_vmas);
-		run munmap(pfn_vmas);
-		run unmap_mapping_range(pfn_vmas);
-		printf("@ start: VMA 0 is %e, VMA 1 %e, VMA 2 %e; VMA 3 stays, in mm %d; all is in the TLBs\n",
-		       kind(0), kind(1), kind(2), mm_of_stays)
+		if
+		:: MADVISE != finished -> tlb_gather_mmu()
+		:: else
+		fi
+	}
+	do
+	:: v == VMAS -> break
+	:: v < VMAS -> v++
+	:: atomic { v < VMAS && !(detached & VMA(v)) -> vma_start_read() };
+	   atomic {
+		if
+		:: MADVISE == finished -> tlb_gather_mmu()
+		:: else
+		fi;
+		madvise_dontneed_single_vma(v);
+		if
+		:: MADVISE == nothing -> vma_end_read()
+		:: else
+		fi
+	   };
+	   if
+	   :: MADVISE == finished -> tlb_finish_mmu(); d_step { vma_end_read() }
+	   :: MADVISE == flushed -> tlb_flush_mmu(); d_step { vma_end_read() }
+	   :: else
+	   fi
+	od;
+	if
+	:: MADVISE != finished -> tlb_finish_mmu()
+	:: else
+	fi
+}
+
+init
+{
+	atomic {
+		present = ALL;
+		linked = VMA(0) | VMA(1);
+		select(pfn_vmas : 1 .. 3);
+		run madvise(0);
+		run munmap();
+		run unmap_mapping_range();
+		printf("@ start: VMA 0 is %e, VMA 1 %e\n", kind(0), kind(1))
 	}
 }
