@@ -149,7 +149,7 @@ static void drop(void)
 		ret = madvise(ARENA, length + 2 * PAGE, MADV_DONTNEED);
 		break;
 	default:
-		ret = ioctl(device, DROP, ARENA);
+		ret = ioctl(device, DROP_OPEN, ARENA);
 	}
 	dropped = ret >= 0 ? 1 : -errno;
 }

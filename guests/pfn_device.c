@@ -171,7 +171,7 @@ static long pfn_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return revoke(file, cmd - REVOKE, arg);
 	case AWAIT_UNLINKED:
 		return await_unlinked(file, arg);
-	case DROP:
+	case DROP_OPEN:
 		return drop(arg);
 	}
 	return held_ioctl(cmd);

@@ -9,12 +9,12 @@
 /* The ioctls; small numbers have a meaning for every file. Of /dev/pfn: */
 #define REVOKE		0x5000U	/* + first frame, count: taken back; how many somebody wrote to meanwhile */
 #define AWAIT_UNLINKED	0x5100U	/* ms: until nobody maps the file, as i_mmap has it; 1 if so, 0 if it took too long */
-#define DROP		0x5101U	/* address: drops its page, and its lock, and keeps the gather open; until RELEASE */
+#define DROP_OPEN	0x5101U	/* address: drops its page, and its lock, and keeps the gather open; until RELEASE */
 /* of /dev/gate: nobody unlinks a VMA of it for that many ms, or until RELEASE */
 #define SHUT		0x5102U
 #define SHUT_AWAKE	0x5103U	/* the same without sleep: who waits for the lock spins, too */
 /* of both */
-#define HELD		0x5104U	/* whether DROP, SHUT or SHUT_AWAKE has come so far: DROPPED | GATE */
+#define HELD		0x5104U	/* whether DROP_OPEN, SHUT or SHUT_AWAKE has come so far: DROPPED | GATE */
 #define RELEASE		0x5105U
 #define DROPPED		1
 #define GATE		2
