@@ -5,8 +5,9 @@
  * the VMA, munmap() unlinks the VMA meanwhile, and as soon as nobody maps the device any more it takes its memory back.
  * If the reader still reads what nobody may reach now, the trial is stale.
  * munmap() comes to a VMA of the gate next, and waits there until the memory has been taken back.
- * Prints a line for each way: 'way: NAME,TRIALS,DROPPED,UNLINKED,STALE'; DROPPED is how often the drop got as far as that,
- * UNLINKED how often the VMA was unlinked before the gather was finished, where that can be told.
+ * Prints a line for each way: 'way: NAME,TRIALS,DROPPED,STALE'; DROPPED is how often the kernel let it drop something.
+ * Then, what the cure costs: 'flushes: OPERATION,VMAS,ALONE,MET', of an operation on VMAs with one page each, alone and
+ * while another gather of the process is open.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -28,7 +30,6 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "pfn_device.h"
@@ -58,10 +59,12 @@ static enum way way;
 static int device, gate, uffd, self;
 static volatile int dropping, reading, stale, stop;
 static size_t length;		/* of the VMA */
+static unsigned long takes;	/* a drop, in ticks */
 
 enum { READER, KEEPER, DROPPER, REVOKER, THREADS };
 static sem_t go[THREADS], done[THREADS], call_munmap;
-static int dropped, unlinked;
+static int dropped;
+static char *watched = ARENA, *dropped_page = ARENA;
 
 static void fail(const char *what)
 {
@@ -80,14 +83,10 @@ static void on_cpu(int cpu)
 		fail("sched_setaffinity");
 }
 
-static void pause_us(unsigned long us)
+/* The guest has no finer clock. */
+static unsigned long ticks(void)
 {
-	struct timespec now, end;
-
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	do {
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while ((now.tv_sec - end.tv_sec) * 1000000UL + (now.tv_nsec - end.tv_nsec) / 1000 < us);
+	return __builtin_ia32_rdtsc();
 }
 
 static __thread sigjmp_buf fault;
@@ -100,7 +99,7 @@ static void on_fault(int signal)
 
 static void read_page(void)
 {
-	volatile unsigned long *word = (unsigned long *)ARENA;
+	volatile unsigned long *word = (unsigned long *)watched;
 
 	on_cpu(3);
 	if (sigsetjmp(fault, 0))
@@ -149,20 +148,25 @@ static void drop(void)
 		ret = madvise(ARENA, length + 2 * PAGE, MADV_DONTNEED);
 		break;
 	default:
-		ret = ioctl(device, DROP_OPEN, ARENA);
+		ret = ioctl(device, DROP_OPEN, dropped_page);
 	}
 	dropped = ret >= 0 ? 1 : -errno;
 }
 
 static void take_back(void)
 {
+	unsigned long end;
+
 	on_cpu(2);
 	switch (way) {
 	case ONE:
 	case MANY:
 		while (!dropping)
 			;
-		pause_us(rand() % (way == ONE ? 2000 : 300));
+		/* The first of many ranges has gone early. */
+		end = ticks() + rand() % (way == ONE ? takes : takes / 4);
+		while (ticks() < end)
+			;
 		break;
 	case EVENT:
 		if (poll(&(struct pollfd){ .fd = uffd, .events = POLLIN }, 1, 1000) != 1)
@@ -173,12 +177,9 @@ static void take_back(void)
 			;
 	}
 	sem_post(&call_munmap);
-	if (ioctl(device, AWAIT_UNLINKED, HELD_MS) == 1) {
-		unlinked = 1;
-		for (int i = 0; i < REVOKES && !stale; i++)
-			if (ioctl(device, REVOKE, 1) < 0)
-				fail("/dev/pfn");
-	}
+	for (int i = 0; i < REVOKES && !stale && ioctl(device, AWAIT_UNLINKED, HELD_MS) == 1; i++)
+		if (ioctl(device, REVOKE, 1) < 0)
+			fail("/dev/pfn");
 	ioctl(gate, RELEASE);
 }
 
@@ -217,18 +218,36 @@ static void watch_events(char *at)
 		fail("UFFDIO_REGISTER");
 }
 
-/* Returns whether it was stale. */
-static int trial(void)
+static void map_all(void)
 {
-	struct uffd_msg message;
-
-	dropping = reading = stale = stop = dropped = unlinked = 0;
 	length = way == ONE ? TABLES * TABLE : PAGE;
 	map(ARENA, length, MAP_SHARED, device, FRAMES);
 	map(ARENA + length, PAGE, MAP_SHARED, gate, 0);
 	if (way == ONE)
 		for (size_t at = TABLE; at < length; at += TABLE)
 			ARENA[at] = 0;
+}
+
+/* How long a drop takes that nobody waits for. */
+static void measure(void)
+{
+	unsigned long begin;
+
+	map_all();
+	begin = ticks();
+	drop();
+	takes = ticks() - begin;
+	munmap(ARENA, length + PAGE);
+	on_cpu(1);
+}
+
+/* Returns whether it was stale. */
+static int trial(void)
+{
+	struct uffd_msg message;
+
+	dropping = reading = stale = stop = dropped = 0;
+	map_all();
 	if (way == EVENT)
 		watch_events(ARENA + length + PAGE);
 
@@ -255,6 +274,84 @@ static int trial(void)
 	for (int i = 0; i < REVOKER; i++)
 		sem_wait(&done[i]);
 	return stale;
+}
+
+static long flushes(void)
+{
+	FILE *file = fopen("/proc/vmstat", "r");
+	long count = -1;
+	char line[128];
+
+	if (!file)
+		fail("/proc/vmstat");
+	while (fgets(line, sizeof(line), file) && sscanf(line, "nr_tlb_remote_flush %ld", &count) != 1)
+		;
+	fclose(file);
+	return count;
+}
+
+enum { UNMAP, UNMAP_UNTOUCHED, UNMAP_PLAIN, PROTECT, MADVISE, OPERATIONS };
+static const char * const operations[OPERATIONS] = {
+	"munmap", "munmap of nothing mapped", "munmap of no PFN VMA", "mprotect", "madvise(DONTNEED)",
+};
+
+static long count(int operation, int vmas, bool met)
+{
+	size_t size = vmas * PAGE;
+	long before;
+
+	map(ELSEWHERE + TABLE, PAGE, MAP_SHARED, device, FRAMES);
+	ELSEWHERE[TABLE] = 0;
+	for (int i = 0; i < vmas; i++) {
+		if (operation == UNMAP_PLAIN)
+			map(ARENA + i * PAGE, PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		else
+			map(ARENA + i * PAGE, PAGE, MAP_SHARED, device, 2 * FRAMES);
+		if (operation != UNMAP_UNTOUCHED)
+			ARENA[i * PAGE] = 0;
+	}
+	if (met) {
+		sem_post(&go[DROPPER]);
+		while (!(ioctl(device, HELD) & DROPPED))
+			sched_yield();
+	}
+	before = flushes();
+	if (operation == PROTECT)
+		mprotect(ARENA, size, PROT_READ);
+	else if (operation == MADVISE)
+		madvise(ARENA, size, MADV_DONTNEED);
+	else
+		munmap(ARENA, size);
+	before = flushes() - before;
+	if (met) {
+		ioctl(device, RELEASE);
+		sem_wait(&done[DROPPER]);
+	}
+	munmap(ARENA, size);
+	munmap(ELSEWHERE + TABLE, PAGE);
+	return before;
+}
+
+/* The reader keeps another CPU in the process, and a page the table of the VMAs. */
+static void count_all(void)
+{
+	static const int numbers[] = { 1, 16, 256 };
+
+	way = HELD_OPEN;
+	dropped_page = ELSEWHERE + TABLE;
+	watched = ELSEWHERE + TABLE - PAGE;
+	stop = reading = 0;
+	map(ARENA + TABLE - PAGE, PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ARENA[TABLE - PAGE] = 0;
+	sem_post(&go[READER]);
+	while (!reading)
+		sched_yield();
+	for (int i = 0; i < OPERATIONS; i++)
+		for (int j = 0; j < 3; j++)
+			printf("flushes: %s,%d,%ld,%ld\n", operations[i], numbers[j], count(i, numbers[j], false),
+			       count(i, numbers[j], true));
+	stop = 1;
+	sem_wait(&done[READER]);
 }
 
 int main(int argc, char **argv)
@@ -290,16 +387,19 @@ int main(int argc, char **argv)
 			fail("pthread_create");
 	}
 	for (way = 0; way < WAYS; way++) {
-		long drops = 0, unlinks = 0, stales = 0;
+		long drops = 0, stales = 0;
 
+		if (way == ONE || way == MANY)
+			measure();
 		for (long i = 0; i < trials; i++) {
 			stales += trial();
 			drops += dropped > 0;
-			unlinks += unlinked;
 		}
-		printf("way: %s,%ld,%ld,%ld,%ld\n", ways[way], trials, drops, unlinks, stales);
+		printf("way: %s,%ld,%ld,%ld\n", ways[way], trials, drops, stales);
 		fflush(stdout);
 	}
+	count_all();
+	fflush(stdout);
 	reboot(RB_AUTOBOOT);
 	return 0;
 }
