@@ -57,13 +57,11 @@ static const char * const ways[WAYS] = {
 
 static enum way way;
 static int device, gate, uffd, self;
-static volatile int dropping, reading, stale, stop;
+static volatile int dropped, reading, stale, stop;
 static size_t length;		/* of the VMA */
-static unsigned long takes;	/* a drop, in ticks */
 
 enum { READER, KEEPER, DROPPER, REVOKER, THREADS };
 static sem_t go[THREADS], done[THREADS], call_munmap;
-static int dropped;
 static char *watched = ARENA, *dropped_page = ARENA;
 
 static void fail(const char *what)
@@ -83,12 +81,6 @@ static void on_cpu(int cpu)
 		fail("sched_setaffinity");
 }
 
-/* The guest has no finer clock. */
-static unsigned long ticks(void)
-{
-	return __builtin_ia32_rdtsc();
-}
-
 static __thread sigjmp_buf fault;
 
 static void on_fault(int signal)
@@ -102,15 +94,13 @@ static void read_page(void)
 	volatile unsigned long *word = (unsigned long *)watched;
 
 	on_cpu(3);
-	if (sigsetjmp(fault, 0))
-		return;
-	while (!stop) {
-		if (*word == POISON) {
-			stale = 1;
-			return;
+	if (!sigsetjmp(fault, 0)) {
+		while (!stop && !stale) {
+			stale = *word == POISON;
+			reading = 1;
 		}
-		reading = 1;
 	}
+	reading = 0;
 }
 
 static void keep_gate(void)
@@ -135,7 +125,6 @@ static void drop(void)
 	long ret;
 
 	on_cpu(way == ONE ? 1 : 0);
-	dropping = 1;
 	switch (way) {
 	case ONE:
 		ret = madvise(ARENA, length, MADV_DONTNEED);
@@ -155,17 +144,13 @@ static void drop(void)
 
 static void take_back(void)
 {
-	unsigned long end;
+	unsigned char there;
 
 	on_cpu(2);
 	switch (way) {
 	case ONE:
 	case MANY:
-		while (!dropping)
-			;
-		/* The first of many ranges has gone early. */
-		end = ticks() + rand() % (way == ONE ? takes : takes / 4);
-		while (ticks() < end)
+		while (!dropped && !mincore(ARENA, PAGE, &there) && there & 1)
 			;
 		break;
 	case EVENT:
@@ -177,7 +162,7 @@ static void take_back(void)
 			;
 	}
 	sem_post(&call_munmap);
-	for (int i = 0; i < REVOKES && !stale && ioctl(device, AWAIT_UNLINKED, HELD_MS) == 1; i++)
+	for (int i = 0; i < REVOKES && reading && ioctl(device, AWAIT_UNLINKED, HELD_MS) == 1; i++)
 		if (ioctl(device, REVOKE, 1) < 0)
 			fail("/dev/pfn");
 	ioctl(gate, RELEASE);
@@ -228,25 +213,12 @@ static void map_all(void)
 			ARENA[at] = 0;
 }
 
-/* How long a drop takes that nobody waits for. */
-static void measure(void)
-{
-	unsigned long begin;
-
-	map_all();
-	begin = ticks();
-	drop();
-	takes = ticks() - begin;
-	munmap(ARENA, length + PAGE);
-	on_cpu(1);
-}
-
 /* Returns whether it was stale. */
 static int trial(void)
 {
 	struct uffd_msg message;
 
-	dropping = reading = stale = stop = dropped = 0;
+	reading = stale = stop = dropped = 0;
 	map_all();
 	if (way == EVENT)
 		watch_events(ARENA + length + PAGE);
@@ -340,7 +312,7 @@ static void count_all(void)
 	way = HELD_OPEN;
 	dropped_page = ELSEWHERE + TABLE;
 	watched = ELSEWHERE + TABLE - PAGE;
-	stop = reading = 0;
+	stop = stale = reading = 0;
 	map(ARENA + TABLE - PAGE, PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ARENA[TABLE - PAGE] = 0;
 	sem_post(&go[READER]);
@@ -389,8 +361,6 @@ int main(int argc, char **argv)
 	for (way = 0; way < WAYS; way++) {
 		long drops = 0, stales = 0;
 
-		if (way == ONE || way == MANY)
-			measure();
 		for (long i = 0; i < trials; i++) {
 			stales += trial();
 			drops += dropped > 0;
