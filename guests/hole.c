@@ -30,6 +30,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pfn_device.h"
@@ -38,7 +39,7 @@
 #define TABLE		(512 * PAGE)	/* what one page table maps */
 #define ARENA		((char *)0x100000000000UL)
 #define ELSEWHERE	((char *)0x200000000000UL)
-#define TABLES		300UL		/* of a VMA that takes long to drop; more than 500 would be flushed halfway */
+#define TABLES		480UL		/* of a VMA that takes long to drop; more than 500 would be flushed halfway */
 #define RANGES		1024		/* of one process_madvise() */
 #define REVOKES		3		/* while munmap() waits */
 #define RW		(PROT_READ | PROT_WRITE)
@@ -46,7 +47,7 @@
 /*
  * ONE: madvise() of one VMA. munmap() runs on the same CPU with a higher priority: it comes while the VMA is locked, waits
  * for the lock, and then goes first.
- * MANY: process_madvise() of many ranges, of which that page is the first.
+ * MANY: process_madvise() of many ranges, of which that page is the first; munmap() comes after that, in the same way.
  * EVENT: madvise() of several VMAs, the last of which has a userfaultfd whose events nobody reads for a while.
  * HELD_OPEN: the device does what madvise() would do, on any kernel.
  */
@@ -61,7 +62,7 @@ static volatile int dropped, reading, stale, stop;
 static size_t length;		/* of the VMA */
 
 enum { READER, KEEPER, DROPPER, REVOKER, THREADS };
-static sem_t go[THREADS], done[THREADS], call_munmap;
+static sem_t go[THREADS], done[THREADS];
 static char *watched = ARENA, *dropped_page = ARENA;
 
 static void fail(const char *what)
@@ -106,7 +107,8 @@ static void read_page(void)
 static void keep_gate(void)
 {
 	on_cpu(0);
-	if (ioctl(gate, way == ONE ? SHUT_AWAKE : SHUT, HELD_MS))
+	/* Where munmap() sleeps, the drop goes on. */
+	if (ioctl(gate, way == ONE || way == MANY ? SHUT_AWAKE : SHUT, HELD_MS))
 		fail("/dev/gate");
 }
 
@@ -124,7 +126,7 @@ static void drop(void)
 {
 	long ret;
 
-	on_cpu(way == ONE ? 1 : 0);
+	on_cpu(way == ONE || way == MANY ? 1 : 0);
 	switch (way) {
 	case ONE:
 		ret = madvise(ARENA, length, MADV_DONTNEED);
@@ -144,24 +146,7 @@ static void drop(void)
 
 static void take_back(void)
 {
-	unsigned char there;
-
 	on_cpu(2);
-	switch (way) {
-	case ONE:
-	case MANY:
-		while (!dropped && !mincore(ARENA, PAGE, &there) && there & 1)
-			;
-		break;
-	case EVENT:
-		if (poll(&(struct pollfd){ .fd = uffd, .events = POLLIN }, 1, 1000) != 1)
-			printf("no event\n");
-		break;
-	default:
-		while (!(ioctl(device, HELD) & DROPPED))
-			;
-	}
-	sem_post(&call_munmap);
 	for (int i = 0; i < REVOKES && reading && ioctl(device, AWAIT_UNLINKED, HELD_MS) == 1; i++)
 		if (ioctl(device, REVOKE, 1) < 0)
 			fail("/dev/pfn");
@@ -213,6 +198,28 @@ static void map_all(void)
 			ARENA[at] = 0;
 }
 
+/* Until the page has gone into a gather that is still open, or the call has failed. */
+static void await_drop(void)
+{
+	unsigned char there;
+
+	switch (way) {
+	case ONE:
+	case MANY:
+		do {
+			nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
+		} while (!dropped && !mincore(ARENA, PAGE, &there) && there & 1);
+		break;
+	case EVENT:
+		if (poll(&(struct pollfd){ .fd = uffd, .events = POLLIN }, 1, 10000) != 1)
+			fail("no event");
+		break;
+	default:
+		while (!(ioctl(device, HELD) & DROPPED))
+			;
+	}
+}
+
 /* Returns whether it was stale. */
 static int trial(void)
 {
@@ -229,15 +236,14 @@ static int trial(void)
 	sem_post(&go[KEEPER]);
 	while (!(ioctl(gate, HELD) & GATE))
 		sched_yield();
-	if (way == ONE)
+	if (way == ONE || way == MANY)
 		set_priority(SCHED_FIFO, 1);
 	sem_post(&go[DROPPER]);
+	await_drop();
 	sem_post(&go[REVOKER]);
-	sem_wait(&call_munmap);
 	if (munmap(ARENA, length + PAGE))
 		fail("munmap");
-	if (way == ONE)
-		set_priority(SCHED_OTHER, 0);
+	set_priority(SCHED_OTHER, 0);
 	sem_wait(&done[REVOKER]);
 	if (way == EVENT && read(uffd, &message, sizeof(message)) != sizeof(message))
 		fail("userfaultfd: read");
@@ -351,7 +357,6 @@ int main(int argc, char **argv)
 	ELSEWHERE[TABLE - 1] = 0;
 
 	on_cpu(1);
-	sem_init(&call_munmap, 0, 0);
 	for (long i = 0; i < THREADS; i++) {
 		sem_init(&go[i], 0, 0);
 		sem_init(&done[i], 0, 0);
