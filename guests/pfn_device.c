@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * /dev/pfn, a driver as the series has it in mind: maps FRAMES frames that the kernel has no struct page for, and takes
- * them back with unmap_mapping_range(). Put into the kernel of 'make soak', never sent.
- * Page N of the file is a frame in a VM_PFNMAP VMA, page FRAMES + N the same frame in a VM_MIXEDMAP VMA.
+ * them back with unmap_mapping_range(). Put into the kernels of 'make soak' and 'make race', never sent.
+ * Page N of the file is a frame in a VM_PFNMAP VMA, page FRAMES + N the same frame in a VM_MIXEDMAP VMA. What is behind
+ * them in a VM_MIXEDMAP VMA is one more frame, of no interest.
  * Its ioctl(REVOKE + first, count), for one caller at a time: nobody may reach these frames now, and who tries gets
- * SIGBUS; they hold POISON for HOLD us or more, and OWNED again before anyone may. Returns how many of them somebody
- * wrote to meanwhile. Who reads POISON had a stale TLB entry.
- * /dev/gate maps nothing. Its ioctl() keeps everybody from unlinking a VMA of it for DELAY ms: munmap() waits there with
- * what it has unlinked before, long enough for the frames to be taken back.
+ * SIGBUS; they hold POISON for HOLD us or more, and OWNED again before anyone may. Who reads POISON had a stale TLB
+ * entry.
+ * /dev/gate maps nothing. While it is shut nobody can unlink a VMA of it: munmap() waits there with what it has unlinked
+ * before, long enough for the frames to be taken back.
  */
 #include <linux/delay.h>
 #include <linux/fs.h>
@@ -16,17 +17,44 @@
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/rwsem.h>
+#include <linux/version.h>
 
+#include <asm/tlb.h>
+
+#include "internal.h"
 #include "pfn_device.h"
 
 #define ADDRESS	0x38000000UL	/* of the frames: mem=896M leaves them to us */
 #define HOLD	500
-#define DELAY	5
 #define OWNED	0x600dUL
 
 static DECLARE_RWSEM(revoke_lock);
 static unsigned long revoked, revoked_end;	/* frames, under revoke_lock */
 static unsigned long *frames;
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+{
+	vma->vm_flags |= flags;
+}
+#endif
+
+static atomic_t held;	/* DROPPED | GATE */
+
+/* Keeps what the caller has for @ms ms, or until RELEASE. */
+static void hold(int what, unsigned long ms, bool awake)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(ms);
+
+	atomic_or(what, &held);
+	while (atomic_read(&held) & what && time_before(jiffies, end)) {
+		if (awake)
+			cpu_relax();
+		else
+			usleep_range(20, 50);
+	}
+	atomic_andnot(what, &held);
+}
 
 static unsigned long *frame(unsigned long i)
 {
@@ -39,7 +67,7 @@ static vm_fault_t pfn_fault(struct vm_fault *vmf)
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 
 	if (vmf->pgoff >= 2 * FRAMES)
-		return ret;
+		i = FRAMES;
 	down_read(&revoke_lock);
 	if (i < revoked || i >= revoked_end)
 		ret = vmf_insert_pfn(vmf->vma, vmf->address, (ADDRESS >> PAGE_SHIFT) + i);
@@ -70,9 +98,9 @@ static void set_revoked(unsigned long first, unsigned long end)
 	up_write(&revoke_lock);
 }
 
-static long pfn_ioctl(struct file *file, unsigned int cmd, unsigned long count)
+static long revoke(struct file *file, unsigned long first, unsigned long count)
 {
-	unsigned long i, first = cmd - REVOKE, end = first + count;
+	unsigned long i, end = first + count;
 	long written = 0;
 
 	if (first >= FRAMES || end > FRAMES)
@@ -89,6 +117,64 @@ static long pfn_ioctl(struct file *file, unsigned int cmd, unsigned long count)
 	}
 	set_revoked(0, 0);
 	return written;
+}
+
+static long await_unlinked(struct file *file, unsigned long ms)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(ms);
+
+	while (mapping_mapped(file->f_mapping)) {
+		if (time_after(jiffies, end))
+			return 0;
+		cond_resched();
+	}
+	return 1;
+}
+
+/* What madvise(MADV_DONTNEED) does where its flushes are batched: the lock goes before the gather is finished. */
+static long drop(unsigned long addr)
+{
+	struct vm_area_struct *vma;
+	struct mmu_gather tlb;
+
+	tlb_gather_mmu(&tlb, current->mm);
+	mmap_read_lock(current->mm);
+	vma = find_vma(current->mm, addr);
+	if (vma && vma->vm_start <= addr)
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+		unmap_page_range(&tlb, vma, addr, addr + PAGE_SIZE, NULL);
+#else
+		zap_vma_range_batched(&tlb, vma, addr, PAGE_SIZE, NULL);
+#endif
+	mmap_read_unlock(current->mm);
+	hold(DROPPED, HELD_MS, false);
+	tlb_finish_mmu(&tlb);
+	return 0;
+}
+
+static long held_ioctl(unsigned int cmd)
+{
+	switch (cmd) {
+	case HELD:
+		return atomic_read(&held);
+	case RELEASE:
+		atomic_set(&held, 0);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static long pfn_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	switch (cmd) {
+	case REVOKE ... REVOKE + FRAMES - 1:
+		return revoke(file, cmd - REVOKE, arg);
+	case AWAIT_UNLINKED:
+		return await_unlinked(file, arg);
+	case DROP_OPEN:
+		return drop(arg);
+	}
+	return held_ioctl(cmd);
 }
 
 static const struct file_operations pfn_fops = {
@@ -109,10 +195,12 @@ static int gate_mmap(struct file *file, struct vm_area_struct *vma)
 	return 0;
 }
 
-static long gate_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+static long gate_ioctl(struct file *file, unsigned int cmd, unsigned long ms)
 {
+	if (cmd != SHUT && cmd != SHUT_AWAKE)
+		return held_ioctl(cmd);
 	i_mmap_lock_write(file->f_mapping);
-	msleep(DELAY);
+	hold(GATE, ms, cmd == SHUT_AWAKE);
 	i_mmap_unlock_write(file->f_mapping);
 	return 0;
 }

@@ -2,15 +2,17 @@
 /*
  * soak SECONDS SEED [FIRST]: the only program of a small guest with /dev/pfn and /dev/gate (pfn_device.c). For SECONDS,
  * rounds of random calls: threads of one process map, protect, move, drop, unmap, read and write over each other while
- * others read what is there. Meanwhile one process takes the frames back over and over, one shuts the gate, and
- * stress-ng keeps the machine busy, where the guest has it. What a round calls follows from SEED and its number; the
- * first is FIRST.
+ * others read what is there, and one reads the events of a userfaultfd, late. Meanwhile one process takes the frames back
+ * over and over, one shuts the gate, and stress-ng keeps the machine busy, where the guest has it. What a round calls
+ * follows from SEED and its number; the first is FIRST.
  * A round in which anybody reached a frame that was taken back is stale. It ends the run, and is shortened to what
  * still is stale within TRIES runs. Leaks are looked for in a run without one.
  * Last lines: 'unwell: ' for a process that failed or a run that was too short, 'leak: ' for each figure that grew, and
  * 'stale: N, leaks: N'.
  */
 #define _GNU_SOURCE
+#include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -19,7 +21,9 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -28,6 +32,7 @@
 
 #define PAGE		4096UL
 #define ARENA		((char *)0x100000000000UL)
+#define ELSEWHERE	((char *)0x200000000000UL)
 #define PAGES		16UL	/* of the arena */
 #define TAKEN		4	/* frames taken back at once */
 #define WORKERS		2
@@ -36,13 +41,17 @@
 #define CALLS		96	/* of all workers, in a round */
 #define TRIES		30
 #define PAUSE		1000	/* us between two revokes, and between two turns of the gate */
+#define DELAY		5	/* ms that the gate is shut, and that nobody reads an event */
+#define RANGES		1024	/* of one process_madvise(), most of them elsewhere */
+#define TABLE		(512 * PAGE)	/* what one page table maps */
 #define SETTLED		20	/* rounds */
 #define NOISE		100	/* pages and objects that caches keep */
 
-enum op { MAP_PFN, MAP_MIXED, MAP_COPY, MAP_PLAIN, MAP_GATE, PROTECT, MOVE, DROP, UNMAP, READ, WRITE, OPS };
+enum op { MAP_PFN, MAP_MIXED, MAP_COPY, MAP_PLAIN, MAP_WATCHED, MAP_GATE, PROTECT, MOVE, DROP,
+	  DROP_RANGES, UNMAP, READ, WRITE, OPS };
 static const char * const ops[OPS] = {
-	"mmap shared PFNMAP", "mmap shared MIXEDMAP", "mmap private MIXEDMAP", "mmap plain", "mmap gate", "mprotect", "mremap",
-	"madvise(DONTNEED)", "munmap", "read", "write",
+	"mmap shared PFNMAP", "mmap shared MIXEDMAP", "mmap private MIXEDMAP", "mmap plain", "mmap with userfaultfd",
+	"mmap gate", "mprotect", "mremap", "madvise(DONTNEED)", "process_madvise(DONTNEED)", "munmap", "read", "write",
 };
 
 /* Worker @worker does @op to @pages pages of the arena from @page on; @arg is where to, or with which protection. */
@@ -59,6 +68,7 @@ static struct shared {
 } *shared;
 
 static int device, gate;
+static int uffd, self;	/* of the process that does the calls */
 
 static uint64_t next(uint64_t *state)
 {
@@ -116,6 +126,25 @@ static void touch(unsigned int page, unsigned int pages, unsigned long value)
 	}
 }
 
+/* What is dropped from it sends an event, which whoever drops it waits for. Nothing faults because of that. */
+static void watch_for_drops(char *at, size_t length)
+{
+	struct uffdio_register range = { .range = { (uintptr_t)at, length }, .mode = UFFDIO_REGISTER_MODE_WP };
+
+	if (mmap(at, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at)
+		ioctl(uffd, UFFDIO_REGISTER, &range);
+}
+
+/* One call for all; those elsewhere take time, and drop nothing. Kernels before 6.13 refuse. */
+static void drop_ranges(char *at, size_t length)
+{
+	struct iovec ranges[RANGES] = { { at, length } };
+
+	for (int i = 1; i < RANGES; i++)
+		ranges[i] = (struct iovec){ ELSEWHERE, TABLE - PAGE };
+	syscall(SYS_process_madvise, self, ranges, RANGES, MADV_DONTNEED, 0);
+}
+
 /* A call may fail: the others have changed the arena meanwhile. */
 static void do_call(const struct call *call)
 {
@@ -137,6 +166,9 @@ static void do_call(const struct call *call)
 	case MAP_PLAIN:
 		mmap(at, length, rw, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 		break;
+	case MAP_WATCHED:
+		watch_for_drops(at, length);
+		break;
 	case MAP_GATE:
 		mmap(at, length, rw, MAP_SHARED | MAP_FIXED, gate, 0);
 		break;
@@ -148,6 +180,9 @@ static void do_call(const struct call *call)
 		break;
 	case DROP:
 		madvise(at, length, MADV_DONTNEED);
+		break;
+	case DROP_RANGES:
+		drop_ranges(at, length);
 		break;
 	case UNMAP:
 		munmap(at, length);
@@ -204,6 +239,22 @@ static void *watch(void *arg)
 	return NULL;
 }
 
+/* Reads events when they are DELAY ms old. */
+static void *attend(void *arg)
+{
+	struct uffd_msg message;
+
+	(void)arg;
+	while (working) {
+		if (poll(&(struct pollfd){ .fd = uffd, .events = POLLIN }, 1, 1) == 1) {
+			usleep(DELAY * 1000);
+			while (read(uffd, &message, sizeof(message)) == sizeof(message))
+				;
+		}
+	}
+	return NULL;
+}
+
 static void spawn(pthread_t *thread, void *(*function)(void *), void *arg)
 {
 	if (pthread_create(thread, NULL, function, arg))
@@ -213,15 +264,25 @@ static void spawn(pthread_t *thread, void *(*function)(void *), void *arg)
 /* A process of its own that does these calls, and exits with all that is still mapped then. */
 static void play(const struct call *calls, int count)
 {
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_EVENT_REMOVE };
 	struct worker workers[WORKERS];
-	pthread_t watchers[WATCHERS];
+	pthread_t watchers[WATCHERS], attendant;
 
+	uffd = syscall(SYS_userfaultfd, O_NONBLOCK);
+	self = syscall(SYS_pidfd_open, getpid(), 0);
+	if (uffd < 0 || self < 0 || ioctl(uffd, UFFDIO_API, &api))
+		fail("userfaultfd, pidfd");
+	/* The table of what process_madvise() goes through stays. */
+	if (mmap(ELSEWHERE, TABLE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != ELSEWHERE)
+		fail("mmap");
+	ELSEWHERE[TABLE - 1] = 0;
 	pthread_barrier_init(&start, NULL, WORKERS + WATCHERS);
 	working = 1;
 	for (int i = 0; i < WORKERS; i++) {
 		workers[i] = (struct worker){ .number = i, .calls = calls, .count = count };
 		spawn(&workers[i].thread, work, &workers[i]);
 	}
+	spawn(&attendant, attend, NULL);
 	for (long i = 0; i < WATCHERS; i++)
 		spawn(&watchers[i], watch, (void *)i);
 	for (int i = 0; i < WORKERS; i++)
@@ -229,6 +290,7 @@ static void play(const struct call *calls, int count)
 	working = 0;
 	for (int i = 0; i < WATCHERS; i++)
 		pthread_join(watchers[i], NULL);
+	pthread_join(attendant, NULL);
 	_exit(0);
 }
 
@@ -337,7 +399,7 @@ static void take_back(void)
 static void shut(void)
 {
 	while (!shared->stop) {
-		if (ioctl(gate, 0, 0))
+		if (ioctl(gate, SHUT, DELAY))
 			fail("/dev/gate: ioctl");
 		usleep(PAUSE);
 	}
@@ -357,7 +419,8 @@ static pid_t stress(const char *seconds)
 	say("/proc/self/oom_score_adj", "1000");
 	execl("/tests/ld-linux-x86-64.so.2", "ld.so", "--library-path", "/tests", "/tests/stress-ng", "--quiet", "--timeout",
 	      seconds, "--temp-path", "/tmp", "--madvise", "1", "--mmap", "1", "--mmap-bytes", "32M", "--mprotect", "1", "--mremap",
-	      "1", "--mremap-bytes", "8M", "--munmap", "1", "--vm", "1", "--vm-bytes", "32M", NULL);
+	      "1", "--mremap-bytes", "8M", "--munmap", "1", "--vm", "1", "--vm-bytes", "32M", "--tlb-shootdown", "1", "--mmapmany", "1",
+	      "--userfaultfd", "1", "--userfaultfd-bytes", "8M", "--dev", "1", NULL);
 	fail("stress-ng");
 	return -1;
 }
