@@ -64,6 +64,7 @@ point_apt_at() {
 		Dir::Etc::SourceList "$BATS_TEST_TMPDIR/sources.list";
 		Dir::Etc::SourceParts "/dev/null";
 		Acquire::http::Proxy::127.0.0.1 "DIRECT";
+		Acquire::http::Proxy::127.0.0.2 "DIRECT";
 	EOF
 	export APT_CONFIG=$BATS_TEST_TMPDIR/apt.conf
 }
@@ -108,7 +109,7 @@ intact() { (cd build/6.12 && sha256sum -c source); }
 }
 
 @test "lists of others beside the machine's mirror are no matter" {
-	sed -i "1i deb http://127.0.0.1:9 $(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release) stable\ndeb [arch=all] http://127.0.0.1:9/x stable main" \
+	sed -i "1i deb http://127.0.0.2:9 $(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release) stable\ndeb [arch=all] http://127.0.0.2:9/x stable main" \
 		"$BATS_TEST_TMPDIR/sources.list"
 	make get
 	intact

@@ -7,7 +7,8 @@ bats_require_minimum_version 1.5.0
 project=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
 
 # What make runs in a test must not see who called us.
-unset BASE ARCH KDIR BUILD JOBS ACCEL TIMEOUT FILTER KCONFIG UPDATE MAKEFLAGS MAKELEVEL
+# shellcheck disable=SC2046 # a list of names
+unset $(sed '/^#/d; s/  .*//; s/,//' "$project/tables/variables") MAKEFLAGS MAKELEVEL
 export NO_DEPS=1
 # A project of their own, made for each test.
 work=$BATS_TEST_TMPDIR/project

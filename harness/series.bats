@@ -18,8 +18,8 @@ setup() {
 		repo "$tree"
 		cd "$tree" || return
 		git checkout -q -b series
-		echo 'config USERCOPY_KUNIT_TEST' >lib/Kconfig.debug
-		printf '%s\n' 'obj-$(CONFIG_USERCOPY_KUNIT_TEST) += x' >lib/Makefile
+		printf '%s\n' 'config USERCOPY_KUNIT_TEST' 'config FORTIFY_KUNIT_TEST' 'config TEST_UDELAY' 'endif # RUNTIME_TESTING_MENU' >lib/Kconfig.debug
+		printf '%s\n' 'obj-$(CONFIG_USERCOPY_KUNIT_TEST) += x' 'obj-$(CONFIG_FORTIFY_KUNIT_TEST) += y' >lib/Makefile
 		printf 'F:\tinclude/asm-generic/tlb.h\n' >MAINTAINERS
 		[ "$base" = 6.12 ] || sed -i 's/^9$/nine/' mm/memory.c
 		git add -A -f
