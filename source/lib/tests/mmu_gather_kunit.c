@@ -27,7 +27,7 @@
 
 #define MERGE_VMAS	IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS)
 #define BASE		0x10000000UL	/* nothing special on any architecture */
-#define MAX_LENGTH	9
+#define MAX_LENGTH	8
 
 #ifndef HOOK
 static void tlb_free_vma(struct mmu_gather *tlb, struct vm_area_struct *vma)
@@ -41,7 +41,7 @@ static void tlb_free_vma(struct mmu_gather *tlb, struct vm_area_struct *vma)
 enum { PFN, MIXED, ANON, NR_VMAS, TABLE = NR_VMAS, NR_ITEMS };
 
 #define PFN_VMAS	(BIT(PFN) | BIT(MIXED))
-#define HUGE_ITEMS	(BIT(MIXED) | BIT(TABLE))	/* to be flushed as PMDs */
+#define HUGE_ITEMS	(BIT(MIXED) | BIT(TABLE))	/* at least to be flushed as PMDs */
 #define ADDR(item)	(BASE + (item) * 2 * PMD_SIZE)
 
 /* What an operation changes, so that another one can be tried instead. */
@@ -79,7 +79,7 @@ static void flushed(struct world *w, struct mmu_gather *tlb, bool all)
 	for (i = 0; i < NR_ITEMS; i++)
 		if (all || (tlb->start == 0 && tlb->end >= TASK_SIZE) ||
 		    (tlb->start <= ADDR(i) && ADDR(i) < tlb->end &&
-		     (BIT(i) & HUGE_ITEMS ? tlb->cleared_pmds : tlb->cleared_ptes) &&
+		     (tlb->cleared_ptes || (tlb->cleared_pmds && (BIT(i) & HUGE_ITEMS))) &&
 		     (i != TABLE || tlb->freed_tables)))
 			w->now.pending &= ~BIT(i);
 }
@@ -234,12 +234,11 @@ static void all_sequences(struct kunit *test)
 	}
 	begin(w, beginning);
 	/* What is wrong is found in a short sequence first; all take some seconds in QEMU. */
-	for (i = 2; !why && i <= (*beginning ? MAX_LENGTH - 2 : MAX_LENGTH); i++)
+	for (i = 2; !why && i <= (*beginning ? MAX_LENGTH - 1 : MAX_LENGTH); i++)
 		why = search(w, strlen(beginning), i);
 	if (why)
 		KUNIT_FAIL(test, "%s: %s", w->ops, why);
 	kunit_info(test, "%lu sequences", w->sequences);
-	KUNIT_EXPECT_GT(test, w->sequences, 0);
 	apply(w, '.');
 	if (w->now.other_open)
 		apply(w, 'b');

@@ -38,7 +38,11 @@
 #define PAGES		3UL		/* of most VMAs */
 #define COPIES		10100UL		/* fill all batches of a gather */
 #define PGOFFS		(BIT(16) + 4)	/* from one VMA to the next */
+#define MEMORY		min_t(unsigned long, PMD_SIZE, SZ_4M)
 
+#ifdef INVALIDATE_RANGE
+static bool range_is_ending;	/* heard as a flush; the sentinel, registered later, hears first */
+#endif
 static unsigned int race_trials = 6;
 module_param(race_trials, uint, 0444);
 MODULE_PARM_DESC(race_trials, "Races with each layout");
@@ -64,28 +68,28 @@ struct world {
 	/* The device, and what its next mmap() does. */
 	struct file *file[NR_FILES];
 	void *memory;
-	unsigned long size;
 	char kind;
-	int mmap_error;
-	/* What is mapped. */
+	bool observes;
+	/* What is done, maybe beside another gather, and maybe in a race. */
+	const struct operation *operation;
+	struct mmu_gather gather;
+	struct work_struct reader;
+	struct completion ready;
+	int result;
+	unsigned int layouts, missing, unclear;
+
+	/* The layout, what is mapped, seen, and how many flushes it may take. */
 	const char *layout;
 	struct {
 		char kind;
 		unsigned long start, end;
 	} vma[MAX_VMAS];
 	unsigned long start, end;
-	unsigned int nr_vmas, layouts, missing;
-	/* What is seen, and how many flushes it may take. */
 	struct watch watch[64];
-	unsigned int nr_watches, flushes, most;
-	bool observes, write_protects, no_gather;
+	unsigned int nr_vmas, nr_watches, flushes, most;
+	bool write_protects, no_gather;
+	int mmap_error;
 	const char *wrong;
-	/* What is done, maybe beside another gather, and maybe in a race. */
-	const struct operation *operation;
-	struct mmu_gather gather;
-	struct work_struct reader;
-	struct completion ready;
-	int result, unclear;
 };
 
 struct operation {
@@ -141,10 +145,6 @@ static bool is_linked(struct watch *watch)
 #endif
 }
 
-#ifdef INVALIDATE_RANGE
-static bool range_is_ending;
-
-#endif
 /* A flush of what is not gone settles nothing: it may be back in a TLB at once. */
 static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 			  unsigned long start, unsigned long end)
@@ -155,9 +155,8 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 #ifdef INVALIDATE_RANGE
 	if (range_is_ending)
 		return;
-	/* An empty range stands for all of the mm. */
-	end = start < end ? end : ULONG_MAX;
-	start = end == ULONG_MAX ? 0 : start;
+	/* An empty range, at the end, stands for all of the mm. */
+	start = start < end ? start : 0;
 #endif
 	w->flushes++;
 	w->observes = true;
@@ -180,10 +179,6 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 }
 
 #ifdef INVALIDATE_RANGE
-/*
- * The notifier hears of each end of a range, too, where nothing is flushed. The
- * sentinel is registered later, hears first, and of nothing else: both turn it round.
- */
 static void range_ends(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
 {
 	range_is_ending = !range_is_ending;
@@ -221,7 +216,7 @@ static void watch_vma(struct world *w, unsigned long start, unsigned long end)
 			watch->mapping = vma->vm_file->f_mapping;
 		w->nr_watches++;
 		if (!(found & HUGE_ENTRY) && IS_ALIGNED(addrs[i], PMD_SIZE))
-			w->watch[w->nr_watches++] = (struct watch){ .addr = addrs[i], .table = true };
+			w->watch[w->nr_watches++] = (struct watch){ addrs[i], .table = true };
 	}
 }
 
@@ -248,7 +243,7 @@ static vm_fault_t insert_huge(struct world *w, struct vm_area_struct *vma)
 
 static struct page *page_of(struct world *w, pgoff_t pgoff)
 {
-	return virt_to_page(w->memory + pgoff * PAGE_SIZE % w->size);
+	return virt_to_page(w->memory + pgoff * PAGE_SIZE % MEMORY);
 }
 
 static vm_fault_t dev_fault(struct vm_fault *vmf)
@@ -324,26 +319,31 @@ static bool map_vma(struct world *w, char kind, unsigned long addr)
 	w->start = nr ? w->start : addr;
 	w->vma[nr].kind = kind;
 	w->vma[nr].start = addr;
-	w->vma[nr].end = w->end = addr + size;
+	w->vma[nr].end = addr + size;
+	w->end = addr + size;
 
 	/* Write every page that there is, but the last of B and C. */
-	for (; !strchr("GH", kind) && addr < w->end - !!strchr("BC", kind) * PAGE_SIZE; addr += PAGE_SIZE) {
+	size -= strchr("GH", kind) ? size : strchr("BC", kind) ? PAGE_SIZE : 0;
+	for (; size; size -= PAGE_SIZE, addr += PAGE_SIZE) {
 		if (put_user(1, (int __user *)addr))
 			return false;
 		cond_resched();
 	}
+	watch_vma(w, w->vma[nr].start, w->end);
+	/* What it takes beside a flush for all PFN VMAs, and one for page tables. */
+	w->most += !!strchr("BL", kind) + PAGES * !!strchr("DF", kind);
+	w->most += !IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS);
+	w->most += 2 * (IS_ENABLED(CONFIG_MMU_GATHER_PAGE_SIZE) && strchr("LGH", kind));
 	return true;
 }
 
 static bool map_layout(struct world *w, const char *layout)
 {
 	unsigned long addr = BASE;
-	unsigned int i;
 
+	memset_startat(w, 0, layout);
 	w->layout = layout;
-	w->nr_vmas = w->nr_watches = w->mmap_error = 0;
-	w->write_protects = w->no_gather = false;
-	w->wrong = NULL;
+	w->most = 2;
 	for (; *layout; layout++) {
 		if (*layout == '-') {
 			addr = ALIGN(addr, PMD_SIZE) + 2 * PMD_SIZE;
@@ -352,19 +352,10 @@ static bool map_layout(struct world *w, const char *layout)
 		if ((*layout == 'B' && si_mem_available() < 2 * COPIES) ||
 		    (*layout == 'G' && !IS_ENABLED(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD)) ||
 		    (*layout == 'H' && IS_ERR(w->file[HUGE])) ||
-		    (strchr("LG", *layout) && (!has_transparent_hugepage() || w->size < PMD_SIZE)) ||
+		    (strchr("LG", *layout) && (!has_transparent_hugepage() || MEMORY < PMD_SIZE)) ||
 		    !map_vma(w, *layout, addr))
 			return false;
 		addr = w->end;
-	}
-	/* One flush for all PFN VMAs, one for page tables, and what each kind needs. */
-	w->most = 2;
-	for (i = 0; i < w->nr_vmas; i++) {
-		watch_vma(w, w->vma[i].start, w->vma[i].end);
-		w->most += !!strchr("BL", w->vma[i].kind) + PAGES * !!strchr("DF", w->vma[i].kind) +
-			   !IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS);
-		if (IS_ENABLED(CONFIG_MMU_GATHER_PAGE_SIZE) && strchr("LGH", w->vma[i].kind))
-			w->most += 2;
 	}
 	w->flushes = 0;
 	return true;
@@ -398,7 +389,7 @@ static const char *left(struct world *w)
 {
 	unsigned long i;
 
-	for (i = 0; i < w->size / PAGE_SIZE; i++)
+	for (i = 0; i < MEMORY / PAGE_SIZE; i++)
 		if (page_count(page_of(w, i)) != 1 || folio_mapped(page_folio(page_of(w, i))))
 			return "a page is still held";
 	return is_mapped(w) ? "a VMA is still linked" :
@@ -535,26 +526,29 @@ static const char *write_protect(struct world *w)
 /* What madvise() has cleared in a gather that is open still, munmap() doesn't find. */
 static const char *clear_up_to(struct world *w, unsigned long end)
 {
+#ifdef UNMAP_DESC
+	MA_STATE(mas, &w->mm->mm_mt, 0, 0);
+	struct unmap_desc unmap = {
+		.mas = &mas, .vma_start = w->start, .vma_end = end, .tree_end = end,
+	};
+#elif defined(UNMAP_MAS)
+	MA_STATE(mas, &w->mm->mm_mt, 0, 0);
+#endif
 	struct vm_area_struct *vma;
 
 	tlb_gather_mmu(&w->gather, w->mm);
 	mmap_read_lock(w->mm);
 	vma = vma_lookup(w->mm, w->start);
-	if (vma) {
 #ifdef UNMAP_DESC
-		MA_STATE(mas, &w->mm->mm_mt, vma->vm_end, vma->vm_end);
-		struct unmap_desc unmap = { .mas = &mas, .first = vma, .vma_start = w->start,
-					    .vma_end = end, .tree_end = end };
-
-		unmap_vmas(&w->gather, &unmap);
+	mas_set(&mas, vma->vm_end);
+	unmap.first = vma;
+	unmap_vmas(&w->gather, &unmap);
 #elif defined(UNMAP_MAS)
-		MA_STATE(mas, &w->mm->mm_mt, vma->vm_end, vma->vm_end);
-
-		unmap_vmas(&w->gather, &mas, vma, w->start, end, end, false);
+	mas_set(&mas, vma->vm_end);
+	unmap_vmas(&w->gather, &mas, vma, w->start, end, end, false);
 #else
-		unmap_vmas(&w->gather, &w->mm->mm_mt, vma, w->start, end);
+	unmap_vmas(&w->gather, &w->mm->mm_mt, vma, w->start, end);
 #endif
-	}
 	mmap_read_unlock(w->mm);
 	return NULL;
 }
@@ -620,11 +614,11 @@ static const char *operate(struct world *w)
 static bool can_read(struct world *w)
 {
 	unsigned int i, nr = 0;
-	int value;
+	char c;
 
 	for (i = 0; i < w->nr_watches; i++)
 		nr += w->watch[i].mapping &&
-		      !copy_from_user_nofault(&value, (void __user *)w->watch[i].addr, sizeof(value));
+		      !copy_from_user_nofault(&c, (void __user *)w->watch[i].addr, 1);
 	return nr;
 }
 
@@ -690,28 +684,31 @@ static void open_mm(struct kunit *test)
 	w->mm->task_size = TASK_SIZE;
 	arch_pick_mmap_layout(w->mm, &current->signal->rlim[RLIMIT_STACK]);
 	w->mn.ops = &observer_ops;
-	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&w->mn, w->mm), 0);
 #ifdef INVALIDATE_RANGE
 	w->sentinel.ops = &sentinel_ops;
-	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&w->sentinel, w->mm), 0);
+	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&w->mn, w->mm) ?:
+			      mmu_notifier_register(&w->sentinel, w->mm), 0);
+#else
+	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&w->mn, w->mm), 0);
 #endif
 	/* From here to close_mm() there is no assertion. */
 	kthread_use_mm(w->mm);
 }
 
-static const char *close_mm(struct world *w)
+static void close_mm(struct kunit *test, const char *layout, const char *why)
 {
-	const char *why;
+	struct world *w = test->priv;
 
 	w->nr_watches = 0;
 	kthread_unuse_mm(w->mm);
 	mmput(w->mm);
-	why = left(w);
+	why = why ?: left(w);
 #ifdef INVALIDATE_RANGE
 	mmu_notifier_unregister(&w->sentinel, w->mm);
 #endif
 	mmu_notifier_unregister(&w->mn, w->mm);
-	return why;
+	if (why)
+		KUNIT_FAIL(test, "%s: %s", layout, why);
 }
 
 static const char *try(struct world *w, const char *layout)
@@ -730,7 +727,7 @@ static void end(struct kunit *test)
 	kunit_info(test, "%u layouts, %u of them not possible here", w->layouts, w->missing);
 	KUNIT_EXPECT_LT(test, w->missing, w->layouts);
 	if (test->status == KUNIT_SUCCESS && w->unclear)
-		kunit_skip(test, "%d trials too slow to tell", w->unclear);
+		kunit_skip(test, "%u trials too slow to tell", w->unclear);
 	if (test->status == KUNIT_SUCCESS && !w->operation->races && !w->observes)
 		kunit_skip(test, "nobody hears of flushes on this architecture");
 }
@@ -753,15 +750,13 @@ static void each_layout(struct kunit *test)
 		kunit_skip(test, "needs 2 CPUs");
 	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
 	for (i = 0; i < ARRAY_SIZE(layouts); i++) {
-		const char *left, *why = NULL;
+		const char *why = NULL;
 
 		open_mm(test);
 		/* It takes long to fill all batches. */
 		for (round = 0; round < rounds && !why; round += strchr(layouts[i], 'B') ? 100 : 1)
 			why = try(w, layouts[i]);
-		left = close_mm(w);
-		if (why || left)
-			KUNIT_FAIL(test, "%s: %s", layouts[i], why ?: left);
+		close_mm(test, layouts[i], why);
 	}
 	end(test);
 }
@@ -783,9 +778,7 @@ static void generated_layouts(struct kunit *test)
 		vm_munmap(BASE, w->end - BASE);
 		why = why ?: left(w);
 	}
-	why = close_mm(w) ?: why;
-	if (why)
-		KUNIT_FAIL(test, "%s: %s", layout, why);
+	close_mm(test, layout, why);
 	end(test);
 }
 
@@ -799,7 +792,7 @@ static void world_exit(struct kunit *test)
 			fput(w->file[i]);
 	flush_delayed_fput();
 	if (w && w->memory)
-		free_pages_exact(w->memory, w->size);
+		free_pages_exact(w->memory, MEMORY);
 }
 
 static int world_init(struct kunit *test)
@@ -810,8 +803,7 @@ static int world_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, w);
 	test->priv = w;
 	/* Mapped page by page, and as a whole if that is a huge page. */
-	w->size = min(PMD_SIZE, (unsigned long)SZ_4M);
-	w->memory = alloc_pages_exact(w->size, GFP_KERNEL);
+	w->memory = alloc_pages_exact(MEMORY, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, w->memory);
 	for (i = 0; i < HUGE; i++) {
 #ifdef CREATE_GETFILE
@@ -822,7 +814,8 @@ static int world_init(struct kunit *test)
 		KUNIT_ASSERT_FALSE(test, IS_ERR(w->file[i]));
 	}
 #ifdef VMA_FLAGS
-	w->file[HUGE] = hugetlb_file_setup("[mmu_gather]", PMD_SIZE, mk_vma_flags(VMA_NORESERVE_BIT),
+	w->file[HUGE] = hugetlb_file_setup("[mmu_gather]", PMD_SIZE,
+					   mk_vma_flags(VMA_NORESERVE_BIT),
 					   HUGETLB_ANONHUGE_INODE, 0);
 #else
 	w->file[HUGE] = hugetlb_file_setup("[mmu_gather]", PMD_SIZE, VM_NORESERVE,
