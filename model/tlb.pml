@@ -18,7 +18,8 @@
  *    present, and what was cleared and is not flushed yet.  One CPU is enough to
  *    go wrong, and a flush reaches that one in one step.
  *  - Ranges.  A flush reaches only entries that this gather has cleared, on the
- *    level where they were.  Any hardware does at least that.
+ *    level where they were.  Any hardware does at least that.  What is taken as
+ *    pending at the level of PTEs reaches larger entries, too, but for one_size.
  *  - Why a batch is full.  munmap() may flush after any entry, so whatever makes
  *    the kernel do so is among the runs, and so is the flush at the end of a VMA
  *    on architectures without MMU_GATHER_MERGE_VMAS.
@@ -35,7 +36,7 @@
 mtype = {
 	/* VARIANT: what the gather does for PFN VMAs */
 	today, none, plain, first_series, mainline, mainline_fix, second,
-	late, once, flag_only, hook_only, vma_range,
+	late, once, flag_only, hook_only, whole_mm, huge_level, one_size,
 	/* MADVISE: what is done before the lock on a VMA is dropped */
 	finished, flushed, nothing,
 	/* who, and what */
@@ -182,7 +183,12 @@ inline tlb_start_vma(v)
 }
 
 /* Another gather is looked for at the hook, not at the end of the VMA. */
-#define late_nested	(VARIANT == mainline_fix || VARIANT == flag_only || VARIANT == hook_only)
+#define late_nested	(VARIANT == flag_only || VARIANT == hook_only)
+
+/* What is taken as pending if there is one. */
+#define taken(v)	(VARIANT == whole_mm -> ALL_LEAVES : \
+			 (VARIANT == huge_level -> HUGE(v) : \
+			 (VARIANT == one_size -> PTE(v) : LEAVES(v))))
 
 inline tlb_end_vma(v)
 {
@@ -195,14 +201,14 @@ inline tlb_end_vma(v)
 		tlb.vma_pfn = tlb.vma_pfn && tlb.pending
 	   }
 	:: d_step {
-		SECOND && is_pfn(v) ->
+		(SECOND || VARIANT == mainline_fix) && is_pfn(v) ->
 		if
 		:: !late_nested && mm_tlb_flush_nested() ->
 			printf("@ %e: tlb_end_vma() finds another gather open\n", me);
-			tlb.pending = tlb.pending | (VARIANT == vma_range -> PTE(v) : ALL_LEAVES)
+			tlb.pending = tlb.pending | taken(v)
 		:: else
 		fi;
-		tlb.vma_pfn = tlb.pending || (VARIANT == flag_only && mm_tlb_flush_nested())
+		tlb.vma_pfn = tlb.pending || MAINLINE || (VARIANT == flag_only && mm_tlb_flush_nested())
 	   }
 	:: else
 	fi
