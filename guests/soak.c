@@ -42,7 +42,7 @@
 #define TRIES		30
 #define PAUSE		1000	/* us between two revokes, and between two turns of the gate */
 #define DELAY		5	/* ms that the gate is shut, and that nobody reads an event */
-#define RANGES		1024	/* of one process_madvise(), most of them elsewhere */
+#define RANGES		256	/* of one process_madvise(), most of them elsewhere */
 #define TABLE		(512 * PAGE)	/* what one page table maps */
 #define SETTLED		20	/* rounds */
 #define NOISE		100	/* pages and objects that caches keep */
