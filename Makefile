@@ -31,6 +31,7 @@ alltests: lay      ## the kernel's own KUnit suites, before and after the series
 soak: lay          ## random calls on mappings that a driver takes back, beside stress-ng
 bench:             ## flushes, IPIs, times and instructions before and after the series
 model:             ## search all states of the model of the race
+audit:             ## the places in each base where a lock goes while a gather is open, against results/audit.md
 cases:             ## write results/cases.md from the last results
 
 ### Send it
