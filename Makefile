@@ -45,8 +45,9 @@ ifneq ($(origin CC),command line)
 unexport CC
 endif
 
+mutants: arguments = $(MUTANTS)
 $(targets):
-	@$(wildcard trees/$@ guests/$@ proofs/$@ machine/$@)
+	@$(wildcard trees/$@ guests/$@ proofs/$@ machine/$@) $(arguments)
 
 help:
 	@sed -n -e 's/^### \(.*\)/\n\1:/p' -e 's/^\([a-z-]*\):.* ## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
