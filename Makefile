@@ -31,6 +31,7 @@ alltests: lay      ## the kernel's own KUnit suites, before and after the series
 soak: lay          ## random calls on mappings that a driver takes back, beside stress-ng
 bench:             ## flushes, IPIs, times and instructions before and after the series
 model:             ## search all states of the model of the race
+audit:             ## the places in each base where a lock goes while a gather is open, against results/audit.md
 cases:             ## write results/cases.md from the last results
 
 ### Send it
@@ -44,8 +45,9 @@ ifneq ($(origin CC),command line)
 unexport CC
 endif
 
+mutants: arguments = $(MUTANTS)
 $(targets):
-	@$(wildcard trees/$@ guests/$@ proofs/$@ machine/$@)
+	@$(wildcard trees/$@ guests/$@ proofs/$@ machine/$@) $(arguments)
 
 help:
 	@sed -n -e 's/^### \(.*\)/\n\1:/p' -e 's/^\([a-z-]*\):.* ## \(.*\)/  \1\t\2/p' Makefile | expand -t 16

@@ -419,8 +419,8 @@ static pid_t stress(const char *seconds)
 	say("/proc/self/oom_score_adj", "1000");
 	execl("/tests/ld-linux-x86-64.so.2", "ld.so", "--library-path", "/tests", "/tests/stress-ng", "--quiet", "--timeout",
 	      seconds, "--temp-path", "/tmp", "--madvise", "1", "--mmap", "1", "--mmap-bytes", "32M", "--mprotect", "1", "--mremap",
-	      "1", "--mremap-bytes", "8M", "--munmap", "1", "--vm", "1", "--vm-bytes", "32M", "--tlb-shootdown", "1", "--mmapmany", "1",
-	      "--userfaultfd", "1", "--userfaultfd-bytes", "8M", "--dev", "1", NULL);
+	      "1", "--mremap-bytes", "8M", "--munmap", "1", "--vm", "1", "--vm-bytes", "32M", "--tlb-shootdown", "1",
+	      "--mmapmany", "1", "--userfaultfd", "1", "--userfaultfd-bytes", "8M", "--dev", "1", NULL);
 	fail("stress-ng");
 	return -1;
 }

@@ -30,11 +30,15 @@ setup() { setup_project; }
 	has "no patches in patches/6.12"
 }
 
-@test "make help lists every target" {
+@test "make help lists every target, which is a script of that name, and every variable" {
 	run make help
-	for target in $(sed -n 's/^\([a-z-]*\): .*## .*/\1/p' Makefile); do
+	while read -r target; do
 		[ "$(grep -c "^  $target  " <<<"$output")" -eq 1 ]
-	done
+		[ "$(find trees guests proofs machine -name "$target" -perm -1 | wc -l)" -eq 1 ]
+	done < <(sed -n 's/^\([a-z-]*\): .*## .*/\1/p' Makefile)
+	while read -r name; do
+		grep -q "^  $name " <<<"$output"
+	done < <(sed '/^#/d; s/ .*//' tables/variables)
 }
 
 @test "KDIR: not there" {

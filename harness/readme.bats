@@ -37,6 +37,7 @@ kernel() {
 elsewhere='make test
 make series
 make model
+make audit
 make lay UPDATE=1
 make port FROM=6.12 TO=6.1'
 
@@ -107,4 +108,15 @@ setup() {
 	cd "$work"
 	grep -q '^| mmu_gather: one | passed |' results/cases.md
 	grep -q '^| 6.12 | um | um | none | 1 passed; ' results/matrix.md
+}
+
+@test "README and CONTRIBUTING: short, and every file that they name is there" {
+	[ "$(wc -l <"$project/README.md")" -le 150 ]
+	[ "$(wc -l <"$project/CONTRIBUTING.md")" -le 60 ]
+	for file in $(grep -ohE '\]\([^):]*\)' "$project"/{README,CONTRIBUTING}.md | tr -d '()]'); do
+		[ -e "$project/$file" ]
+	done
+	for file in $(cd "$project/results" && grep -ohE '\]\([^):]*\)' ./*.md | tr -d '()]'); do
+		[ -e "$project/results/$file" ]
+	done
 }
