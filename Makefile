@@ -35,6 +35,7 @@ audit:             ## the places in each base where a lock goes while a gather i
 cases:             ## write results/cases.md from the last results
 
 ### Send it
+kernels:           ## apply each series to every version that Debian's suites offer of its base
 check:             ## what a maintainer runs before sending: style, warnings, documentation, each commit
 send-dry-run: lay  ## what git send-email would send to whom; nothing is sent
 

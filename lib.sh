@@ -190,6 +190,13 @@ series() { printf '%s\n' "$top/patches/$1"/[0-9]*.patch | grep -v /0000-; }
 # narrow PATCH...: the clone we are in checks out only the files that the patches touch
 narrow() { sed -n 's,^diff --git a/.* b/,/,p' "$@" | sort -u | git sparse-checkout set --no-cone --stdin; }
 
+# lacks PATCH...: what these patches speak of and the tree we are in has not, by the table of needs
+lacks() {
+	rows needs | while read -r word file what; do
+		! grep -qswF -- "$word" "$@" || grep -qswF -- "$word" "$file" || say "it lacks $what"
+	done
+}
+
 # Git as the scripts mean it, whatever the user has set: but whose trees are safe has been said before.
 plain_git() {
 	printf '[safe]\n\tdirectory = *\n' >"$TMPDIR/gitconfig"
@@ -265,8 +272,9 @@ agree() {
 }
 series_key() {
 	git rev-parse base
-	# shellcheck disable=SC2002,SC2046 # any number of names without blanks
-	cat $(series "$base") | sha256sum
+	# On a tree of the user's some of it is made of source/.
+	# shellcheck disable=SC2046 # any number of names without blanks
+	{ cat $(series "$base") && { [ -z "${KDIR-}" ] || find "$top/source" -type f -exec sha256sum {} + | sort; }; } | sha256sum
 }
 
 # record NAME TITLE: standard input becomes results/NAME.md, with the date, the kernels and the machine
