@@ -237,7 +237,8 @@ before_after() {
 	mkdir -p "$logs"
 	for kernel in before after; do
 		place=$work/$1-$kernel
-		detached "$place" "$([ $kernel = before ] && say base || say series)"
+		commit=$([ $kernel = before ] && say base || say series)
+		detached "$place" "$commit"
 		side
 		sort -o "$place/verdicts" "$place/verdicts"
 	done
@@ -252,17 +253,21 @@ before_after() {
 		}'
 }
 
-# mutate PLACE: puts $MUTANT, if there is one, into the work tree of PLACE
-mutate() {
-	[ -n "${MUTANT-}" ] || return 0
-	patch=$(mutant "$MUTANT")
-	git -C "$1/linux" apply "$patch"
-}
-
-# driver PLACE FILE: builds this driver, and its header if it has one, into the kernel of PLACE
-driver() {
-	cp "${2%.c}".[ch] "$1/linux/mm/"
-	say "obj-y += $(basename "$2" .c).o" >>"$1/linux/mm/Makefile"
+# own PLACE COMMIT CONFIG DRIVER OPTION...: builds in PLACE a kernel of COMMIT for a guest of ours: with $MUTANT, if there is one,
+# on top of the series, with this driver and its header, or '', and with guests/configs/CONFIG.options and these options.
+own() {
+	detached "$1" "$2"
+	if [ "$2" != base ] && [ -n "${MUTANT-}" ]; then
+		patch=$(mutant "$MUTANT")
+		git -C "$1/linux" apply "$patch"
+	fi
+	if [ -n "$4" ]; then
+		cp "$top/${4%.c}".[ch] "$1/linux/mm/"
+		say "obj-y += $(basename "$4" .c).o" >>"$1/linux/mm/Makefile"
+	fi
+	place=$1 options=$(sed '/^#/d' "$top/guests/configs/$3.options")
+	shift 4
+	WORK=$place BUILD_ONLY=1 KCONFIG="$options $*" "$top/guests/kunit"
 }
 
 # The tree and patches/ say the same now: remember the commit, the base and the patches.

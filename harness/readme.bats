@@ -45,7 +45,7 @@ commands() {
 	{
 		sed -n -E 's/^    ((make|git|\.\/)( .*)?)$/\1/p' "$project/README.md"
 		grep -oE '`make[^`]*`' "$project/README.md" | tr -d '`'
-	} | sed 's/ *#.*//; s/ARCH=$/ARCH=um/' | sort -u
+	} | sed 's/ *#.*//; s/ARCH=$/ARCH=um/; s/^make race/& ARCH=arm64/' | sort -u
 }
 
 setup() {
