@@ -384,7 +384,6 @@ static bool is_mapped(struct world *w)
 	       mapping_mapped(w->file[SECOND]->f_mapping);
 }
 
-/* Nothing is mapped any more: what is left? */
 static const char *left(struct world *w)
 {
 	unsigned long i;
@@ -448,6 +447,9 @@ static const char *move(struct world *w)
 
 	w->most *= 2;
 	w->no_gather = true;
+#ifdef INVALIDATE_RANGE
+	w->nr_watches = 0;	/* flush_tlb_range() is not heard */
+#endif
 	for (i = 0; i < w->nr_vmas && !why; i++) {
 		unsigned long from = w->vma[i].start, size = w->vma[i].end - from, moved;
 		struct vm_area_struct *old, *new;
@@ -802,7 +804,6 @@ static int world_init(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, w);
 	test->priv = w;
-	/* Mapped page by page, and as a whole if that is a huge page. */
 	w->memory = alloc_pages_exact(MEMORY, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, w->memory);
 	for (i = 0; i < HUGE; i++) {
