@@ -45,8 +45,8 @@
 #define RW		(PROT_READ | PROT_WRITE)
 
 /*
- * ONE: madvise() of one VMA. munmap() runs on the same CPU with a higher priority: it comes while the VMA is locked, waits
- * for the lock, and then goes first.
+ * ONE: madvise() of one VMA. munmap() runs on the same CPU with a higher priority: it comes while the VMA is locked,
+ * waits for the lock, and then goes first.
  * MANY: process_madvise() of many ranges, of which that page is the first; munmap() comes after that, in the same way.
  * EVENT: madvise() of several VMAs, the last of which has a userfaultfd whose events nobody reads for a while.
  * HELD_OPEN: the device does what madvise() would do, on any kernel.

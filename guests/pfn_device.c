@@ -7,8 +7,8 @@
  * Its ioctl(REVOKE + first, count), for one caller at a time: nobody may reach these frames now, and who tries gets
  * SIGBUS; they hold POISON for HOLD us or more, and OWNED again before anyone may. Who reads POISON had a stale TLB
  * entry.
- * /dev/gate maps nothing. While it is shut nobody can unlink a VMA of it: munmap() waits there with what it has unlinked
- * before, long enough for the frames to be taken back.
+ * /dev/gate maps nothing. While it is shut nobody can unlink a VMA of it: munmap() waits there with what it has
+ * unlinked before, long enough for the frames to be taken back.
  */
 #include <linux/delay.h>
 #include <linux/fs.h>

@@ -2,9 +2,9 @@
 /*
  * soak SECONDS SEED [FIRST]: the only program of a small guest with /dev/pfn and /dev/gate (pfn_device.c). For SECONDS,
  * rounds of random calls: threads of one process map, protect, move, drop, unmap, read and write over each other while
- * others read what is there, and one reads the events of a userfaultfd, late. Meanwhile one process takes the frames back
- * over and over, one shuts the gate, and stress-ng keeps the machine busy, where the guest has it. What a round calls
- * follows from SEED and its number; the first is FIRST.
+ * others read what is there, and one reads the events of a userfaultfd, late. Meanwhile one process takes the frames
+ * back over and over, one shuts the gate, and stress-ng keeps the machine busy, where the guest has it. What a round
+ * calls follows from SEED and its number; the first is FIRST.
  * A round in which anybody reached a frame that was taken back is stale. It ends the run, and is shortened to what
  * still is stale within TRIES runs. Leaks are looked for in a run without one.
  * Last lines: 'unwell: ' for a process that failed or a run that was too short, 'leak: ' for each figure that grew, and
@@ -419,8 +419,8 @@ static pid_t stress(const char *seconds)
 	say("/proc/self/oom_score_adj", "1000");
 	execl("/tests/ld-linux-x86-64.so.2", "ld.so", "--library-path", "/tests", "/tests/stress-ng", "--quiet", "--timeout",
 	      seconds, "--temp-path", "/tmp", "--madvise", "1", "--mmap", "1", "--mmap-bytes", "32M", "--mprotect", "1", "--mremap",
-	      "1", "--mremap-bytes", "8M", "--munmap", "1", "--vm", "1", "--vm-bytes", "32M", "--tlb-shootdown", "1", "--mmapmany", "1",
-	      "--userfaultfd", "1", "--userfaultfd-bytes", "8M", "--dev", "1", NULL);
+	      "1", "--mremap-bytes", "8M", "--munmap", "1", "--vm", "1", "--vm-bytes", "32M", "--tlb-shootdown", "1",
+	      "--mmapmany", "1", "--userfaultfd", "1", "--userfaultfd-bytes", "8M", "--dev", "1", NULL);
 	fail("stress-ng");
 	return -1;
 }
