@@ -201,6 +201,7 @@ static void map_all(void)
 /* Until the page has gone into a gather that is still open, or the call has failed. */
 static void await_drop(void)
 {
+	struct pollfd events = { .fd = uffd, .events = POLLIN };
 	unsigned char there;
 
 	switch (way) {
@@ -211,7 +212,7 @@ static void await_drop(void)
 		} while (!dropped && !mincore(ARENA, PAGE, &there) && there & 1);
 		break;
 	case EVENT:
-		if (poll(&(struct pollfd){ .fd = uffd, .events = POLLIN }, 1, 10000) != 1)
+		if (poll(&events, 1, 10000) != 1)
 			fail("no event");
 		break;
 	default:
@@ -225,7 +226,10 @@ static int trial(void)
 {
 	struct uffd_msg message;
 
-	reading = stale = stop = dropped = 0;
+	dropped = 0;
+	reading = 0;
+	stale = 0;
+	stop = 0;
 	map_all();
 	if (way == EVENT)
 		watch_events(ARENA + length + PAGE);
@@ -318,7 +322,9 @@ static void count_all(void)
 	way = HELD_OPEN;
 	dropped_page = ELSEWHERE + TABLE;
 	watched = ELSEWHERE + TABLE - PAGE;
-	stop = stale = reading = 0;
+	reading = 0;
+	stale = 0;
+	stop = 0;
 	map(ARENA + TABLE - PAGE, PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ARENA[TABLE - PAGE] = 0;
 	sem_post(&go[READER]);

@@ -201,6 +201,7 @@ struct worker {
 	const struct call *calls;
 	int count;
 };
+
 static pthread_barrier_t start;
 static volatile int working;
 
@@ -242,11 +243,12 @@ static void *watch(void *arg)
 /* Reads events when they are DELAY ms old. */
 static void *attend(void *arg)
 {
+	struct pollfd events = { .fd = uffd, .events = POLLIN };
 	struct uffd_msg message;
 
 	(void)arg;
 	while (working) {
-		if (poll(&(struct pollfd){ .fd = uffd, .events = POLLIN }, 1, 1) == 1) {
+		if (poll(&events, 1, 1) == 1) {
 			usleep(DELAY * 1000);
 			while (read(uffd, &message, sizeof(message)) == sizeof(message))
 				;
