@@ -7,8 +7,8 @@
  * Its ioctl(REVOKE + first, count), for one caller at a time: nobody may reach these frames now, and who tries gets
  * SIGBUS; they hold POISON for HOLD us or more, and OWNED again before anyone may. Who reads POISON had a stale TLB
  * entry.
- * /dev/gate maps nothing. While it is shut nobody can unlink a VMA of it: munmap() waits there with what it has unlinked
- * before, long enough for the frames to be taken back.
+ * /dev/gate maps nothing. While it is shut nobody can unlink a VMA of it: munmap() waits there with what it has
+ * unlinked before, long enough for the frames to be taken back.
  */
 #include <linux/delay.h>
 #include <linux/fs.h>
@@ -17,11 +17,9 @@
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/rwsem.h>
-#include <linux/version.h>
 
 #include <asm/tlb.h>
 
-#include "internal.h"
 #include "pfn_device.h"
 
 #define ADDRESS	0x38000000UL	/* of the frames: mem=896M leaves them to us */
@@ -31,13 +29,6 @@
 static DECLARE_RWSEM(revoke_lock);
 static unsigned long revoked, revoked_end;	/* frames, under revoke_lock */
 static unsigned long *frames;
-
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
-static void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
-{
-	vma->vm_flags |= flags;
-}
-#endif
 
 static atomic_t held;	/* DROPPED | GATE */
 
@@ -84,7 +75,8 @@ static int pfn_mmap(struct file *file, struct vm_area_struct *vma)
 	/* Copies of frames are for VM_MIXEDMAP. */
 	if (pfnmap && !(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
-	vm_flags_set(vma, VM_DONTDUMP | (pfnmap ? VM_PFNMAP : VM_MIXEDMAP));
+	/* vm_flags_set(), which 6.1 lacks. */
+	*(vm_flags_t *)&vma->vm_flags |= VM_DONTDUMP | (pfnmap ? VM_PFNMAP : VM_MIXEDMAP);
 	vma->vm_ops = &pfn_vm_ops;
 	return 0;
 }
@@ -131,6 +123,13 @@ static long await_unlinked(struct file *file, unsigned long ms)
 	return 1;
 }
 
+static int clear(pte_t *pte, unsigned long addr, void *tlb)
+{
+	ptep_get_and_clear(((struct mmu_gather *)tlb)->mm, addr, pte);
+	tlb_remove_tlb_entry((struct mmu_gather *)tlb, pte, addr);
+	return 0;
+}
+
 /* What madvise(MADV_DONTNEED) does where its flushes are batched: the lock goes before the gather is finished. */
 static long drop(unsigned long addr)
 {
@@ -140,12 +139,11 @@ static long drop(unsigned long addr)
 	tlb_gather_mmu(&tlb, current->mm);
 	mmap_read_lock(current->mm);
 	vma = find_vma(current->mm, addr);
-	if (vma && vma->vm_start <= addr)
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
-		unmap_page_range(&tlb, vma, addr, addr + PAGE_SIZE, NULL);
-#else
-		zap_vma_range_batched(&tlb, vma, addr, PAGE_SIZE, NULL);
-#endif
+	if (vma && vma->vm_start <= addr) {
+		tlb_start_vma(&tlb, vma);
+		apply_to_page_range(current->mm, addr, PAGE_SIZE, clear, &tlb);
+		tlb_end_vma(&tlb, vma);
+	}
 	mmap_read_unlock(current->mm);
 	hold(DROPPED, HELD_MS, false);
 	tlb_finish_mmu(&tlb);

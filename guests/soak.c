@@ -2,9 +2,9 @@
 /*
  * soak SECONDS SEED [FIRST]: the only program of a small guest with /dev/pfn and /dev/gate (pfn_device.c). For SECONDS,
  * rounds of random calls: threads of one process map, protect, move, drop, unmap, read and write over each other while
- * others read what is there, and one reads the events of a userfaultfd, late. Meanwhile one process takes the frames back
- * over and over, one shuts the gate, and stress-ng keeps the machine busy, where the guest has it. What a round calls
- * follows from SEED and its number; the first is FIRST.
+ * others read what is there, and one reads the events of a userfaultfd, late. Meanwhile one process takes the frames
+ * back over and over, one shuts the gate, and stress-ng keeps the machine busy, where the guest has it. What a round
+ * calls follows from SEED and its number; the first is FIRST.
  * A round in which anybody reached a frame that was taken back is stale. It ends the run, and is shortened to what
  * still is stale within TRIES runs. Leaks are looked for in a run without one.
  * Last lines: 'unwell: ' for a process that failed or a run that was too short, 'leak: ' for each figure that grew, and
@@ -201,6 +201,7 @@ struct worker {
 	const struct call *calls;
 	int count;
 };
+
 static pthread_barrier_t start;
 static volatile int working;
 
@@ -242,11 +243,12 @@ static void *watch(void *arg)
 /* Reads events when they are DELAY ms old. */
 static void *attend(void *arg)
 {
+	struct pollfd events = { .fd = uffd, .events = POLLIN };
 	struct uffd_msg message;
 
 	(void)arg;
 	while (working) {
-		if (poll(&(struct pollfd){ .fd = uffd, .events = POLLIN }, 1, 1) == 1) {
+		if (poll(&events, 1, 1) == 1) {
 			usleep(DELAY * 1000);
 			while (read(uffd, &message, sizeof(message)) == sizeof(message))
 				;
