@@ -34,6 +34,9 @@ rows() { sed '/^#/d' "$top/tables/$1"; }
 # The row of a table whose first word is the second argument.
 row() { rows "$1" | awk -v key="$2" '$1 == key { $1 = ""; sub(/^ /, ""); print; exit }'; }
 
+# The bases that have a series.
+kept() { rows bases | while read -r any _; do [ ! -d "$top/patches/$any" ] || say "$any"; done; }
+
 names() { rows "$1" | awk '{ printf "%s%s", sep, $1; sep = ", " }'; }
 
 build=${BUILD:-$top/build}
@@ -286,7 +289,7 @@ series_key() {
 record() {
 	{
 		say "# $2" ''
-		say "Written by \`make $1\` on $(date -u +%F): $(for any in $(rows bases | cut -d ' ' -f 1); do
+		say "Written by \`make $1\` on $(date -u +%F): $(for any in $(kept); do
 			sed 's/.*  //; s/_all.deb//' "$build/$any/source" 2>/dev/null
 		done | paste -s -d ' '); $(sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo), $(nproc) CPUs, Linux $(uname -r)." ''
 		cat
