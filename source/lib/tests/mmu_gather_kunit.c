@@ -75,8 +75,7 @@ static void flushed(struct world *w, struct mmu_gather *tlb, bool all)
 {
 	int i;
 
-	/* To flush for nothing is never right. */
-	w->now.flushes += w->now.pending ? 1 : MAX_LENGTH;
+	w->now.flushes += w->now.pending ? 1 : MAX_LENGTH;	/* never for nothing */
 	for (i = 0; i < NR_ITEMS; i++)
 		if (all || (tlb->start == 0 && tlb->end >= TASK_SIZE) ||
 		    (tlb->start <= ADDR(i) && ADDR(i) < tlb->end &&

@@ -748,8 +748,8 @@ static void each_layout(struct kunit *test)
 
 	w->operation = test->param_value;
 	rounds = w->operation->races ? race_trials : 1;
-	if (w->operation->races && num_online_cpus() < 2)
-		kunit_skip(test, "needs 2 CPUs");
+	if (w->operation->races && (num_online_cpus() < 2 || !race_trials))
+		kunit_skip(test, "needs 2 CPUs and some trials");
 	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
 	for (i = 0; i < ARRAY_SIZE(layouts); i++) {
 		const char *why = NULL;
