@@ -19,8 +19,8 @@ setup() {
 		cd "$tree" || return
 		git checkout -q -b series
 		printf '%s\n' 'config USERCOPY_KUNIT_TEST' 'config FORTIFY_KUNIT_TEST' 'config TEST_UDELAY' 'endif # RUNTIME_TESTING_MENU' >lib/Kconfig.debug
-		printf '%s\n' 'obj-$(CONFIG_USERCOPY_KUNIT_TEST) += x' 'obj-$(CONFIG_FORTIFY_KUNIT_TEST) += y' >lib/Makefile
-		printf 'F:\tinclude/asm-generic/tlb.h\n' >MAINTAINERS
+		printf '%s\n' 'obj-$(CONFIG_MEMCPY_KUNIT_TEST) += x' 'obj-$(CONFIG_FORTIFY_KUNIT_TEST) += y' >lib/Makefile
+		printf 'F:\tmm/mmu_gather.c\n' >MAINTAINERS
 		[ "$base" = 6.12 ] || sed -i 's/^9$/nine/' mm/memory.c
 		git add -A -f
 		git commit -qm "$base"
