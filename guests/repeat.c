@@ -11,9 +11,7 @@
 #define ROUNDS	50
 #define SETTLED	5
 
-static const char * const suites[] = {
-	"mmu_gather_state", "mmu_gather_sequences", "mmu_gather_mm", "mmu_gather_race",
-};
+static const char * const suites[] = { "mmu_gather_sequences", "mmu_gather_mm" };
 
 /* Runs a suite and adds the verdicts of its cases to @cases: how many failed, and how many passed. */
 static void run(const char *suite, int *cases)

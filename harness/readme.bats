@@ -28,7 +28,7 @@ kernel() {
 		htmldocs: ; @mkdir -p $(O)/output && touch $(O)/output/mmu_gather.html
 		mm/memory.o lib/new.o: ; @mkdir -p $(O)/mm $(O)/lib && touch $(O)/$@; grep -n mutated $(CURDIR)/mm/memory.c | sed 's/^/mm\/memory.c:1: warning: /'
 	EOT
-	printf '%s\n' '#!/bin/sh' 'echo KTAP version 1; echo 1..1; echo ok 1 mmu_gather_state' >"$1/tools/uml"
+	printf '%s\n' '#!/bin/sh' 'echo KTAP version 1; echo 1..1; echo ok 1 mmu_gather_sequences' >"$1/tools/uml"
 	chmod +x "$1/tools/uml"
 	find "$1" -exec touch -h -d @1700000000 {} +
 }
