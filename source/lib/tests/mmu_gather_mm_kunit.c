@@ -418,9 +418,9 @@ static const char *revoke(struct world *w)
 /* From the second page of the first VMA to that of the last, if that can be. */
 static const char *only_part(struct world *w)
 {
-	if (w->vma[0].kind != 'H')
+	if (!strchr("GH", w->vma[0].kind))
 		w->start += PAGE_SIZE;
-	if (w->vma[w->nr_vmas - 1].kind != 'H')
+	if (!strchr("GH", w->vma[w->nr_vmas - 1].kind))
 		w->end = w->vma[w->nr_vmas - 1].start + 2 * PAGE_SIZE;
 	/* A huge entry is split, and flushed, before there is a gather. */
 	w->no_gather = true;
@@ -430,6 +430,9 @@ static const char *only_part(struct world *w)
 /* A mmap() over the start of them that maps its pages, and fails then. */
 static const char *map_over_fails(struct world *w)
 {
+	/* No VMA can be split inside a huge PUD. */
+	if (w->vma[0].kind == 'G')
+		return NULL;
 	w->mmap_error = -ENODEV;
 	w->no_gather = true;
 	if (mmap_at(w, 'M', SECOND, w->start, PAGES * PAGE_SIZE, MAP_SHARED, 0))
