@@ -23,6 +23,14 @@ setup() {
 	git commit -qm project
 }
 
+# 6.1 has what 6.12 has, and that is committed.
+carried() {
+	make port FROM=6.12 TO=6.1
+	make refresh BASE=6.1
+	git add -A
+	git commit -qm '6.1'
+}
+
 @test "port: a new base gets the series" {
 	make port FROM=6.12 TO=6.1
 	make refresh BASE=6.1
@@ -56,10 +64,7 @@ setup() {
 }
 
 @test "port: no edit is lost, whatever is committed in between" {
-	make port FROM=6.12 TO=6.1
-	make refresh BASE=6.1
-	git add -A
-	git commit -qm '6.1'
+	carried
 	sed -i 's/^twenty$/TWENTY/' "$tree/include/asm-generic/tlb.h"
 	git -C "$tree" commit -q -a --amend --no-edit
 	make refresh
@@ -120,10 +125,7 @@ setup() {
 }
 
 @test "port: another number of patches is for a human" {
-	make port FROM=6.12 TO=6.1
-	make refresh BASE=6.1
-	git add -A
-	git commit -qm '6.1'
+	carried
 	commit_in_tree third
 	run ! make port FROM=6.12 TO=6.1
 	has "which patch of 6.1 is which of 6.12? 6.12 has 3 and had 2, 6.1 has 2"
