@@ -3,10 +3,8 @@
  * KUnit tests for the rules of the mmu_gather, on VMAs that were never mapped: a
  * VM_PFNMAP or VM_MIXEDMAP VMA ("PFN VMA") is unlinked only when nothing of it is
  * pending in any gather of the mm, and so does unmap_mapping_range() return. When a
- * gather is finished nothing is pending at all. A flush covers each address and
- * level that it is for; PFN VMAs share one flush, and page tables another.
- *
- * This is checked after each operation of all short sequences of
+ * gather is finished nothing is pending at all. A flush covers each address and level
+ * that it is for; PFN VMAs share one, page tables another: so after each operation of
  *
  *  P M A  a VMA begins: PFNMAP, MIXEDMAP, anonymous	z  an entry of it is cleared
  *  p m a  such a VMA is unlinked			e  it ends
@@ -15,8 +13,8 @@
  *  X Y  it clears an entry of PFNMAP, of MIXEDMAP	R  a driver revokes
  *  .  the gather is finished
  *
- * What a gather has flushed is what it had pending before it was reset. Real
- * flushes of TLBs are seen on a real mm, in mmu_gather_mm_kunit.c.
+ * in all short sequences. What a gather has flushed is what it had pending before it
+ * was reset. Real flushes are seen on a real mm, in mmu_gather_mm_kunit.c.
  */
 #include <kunit/test.h>
 #include <linux/mm.h>
@@ -25,7 +23,6 @@
 
 #include <asm/tlb.h>
 
-#define MERGE_VMAS	IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS)
 #define BASE		0x10000000UL	/* nothing special on any architecture */
 #define MAX_LENGTH	8
 
@@ -39,7 +36,6 @@ static void tlb_free_vma(struct mmu_gather *tlb, struct vm_area_struct *vma)
 
 #endif
 enum { PFN, MIXED, ANON, NR_VMAS, TABLE = NR_VMAS, NR_ITEMS };
-
 #define PFN_VMAS	(BIT(PFN) | BIT(MIXED))
 #define HUGE_ITEMS	(BIT(MIXED) | BIT(TABLE))	/* at least to be flushed as PMDs */
 #define ADDR(item)	(BASE + (item) * 2 * PMD_SIZE)
@@ -49,8 +45,7 @@ struct state {
 	struct mmu_gather tlb, other;
 	bool other_open, nested;
 	int inside, counted;
-	/* Bits of VMAs, and of what else can be pending. */
-	unsigned int walked, unlinked, pending;
+	unsigned int walked, unlinked, pending;		/* bits of VMAs, and of items */
 	unsigned int flushes, most;
 };
 
@@ -130,7 +125,7 @@ static void apply(struct world *w, char op)
 	if (op == 'e') {
 		now->inside = -1;
 		now->walked |= BIT(vma);
-		now->most += !MERGE_VMAS;
+		now->most += !IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS);
 	}
 	if (strchr("pma", op)) {
 		tlb_free_vma(tlb, &w->vma[vma]);

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests for the mmu_gather on a real mm: what is unmapped gets flushed when
- * no page table walk finds it any more, and its page is held until then. And when
- * unmap_mapping_range() returns, nobody reaches the pages of a VM_PFNMAP or
- * VM_MIXEDMAP VMA ("PFN VMA"): neither of one that is unlinked already, nor of one
- * whose entries somebody else has cleared. A layout is what is unmapped:
+ * KUnit tests for the mmu_gather on a real mm: what is unmapped is flushed when no walk
+ * finds it any more, and its page held until then. When unmap_mapping_range() returns
+ * nobody reaches the pages of a VM_PFNMAP or VM_MIXEDMAP VMA ("PFN VMA"), be it unlinked,
+ * or cleared by somebody else. A layout is what is unmapped:
  *
  *  P  PFNMAP				D  MIXEDMAP, dirty pages with references
  *  Q  PFNMAP, of a second file		C  MIXEDMAP, private, copied but for a page
  *  M  MIXEDMAP				B  as C, and the copies fill all batches
  *  T  PFNMAP, beyond a page table	A  anonymous
- *  L  PFNMAP, a huge PMD and a page	F  of the first file, but no PFN VMA
+ *  L  PFNMAP, a huge PMD and a page	F  of the first file, one folio, but no PFN VMA
  *  G  PFNMAP, a huge PUD		H  hugetlb, without memory
  *  -  far from the next one: they share no page table
+ *
+ * Of p, m, d and l the pages are only read; E is D with as many as a table has.
  */
 #include <kunit/test.h>
 #include <linux/anon_inodes.h>
@@ -29,12 +30,11 @@
 #include <linux/uaccess.h>
 
 #include <asm/tlb.h>
-
 #include "../../mm/internal.h"	/* unmap_vmas() and move_page_tables() */
 
 #define VM_PFN		(VM_PFNMAP | VM_MIXEDMAP)
 #define BASE		0x10000000UL	/* nothing special on any architecture */
-#define MAX_VMAS	5
+#define MAX_VMAS	10	/* more than are unlinked at a time */
 #define PAGES		3UL		/* of most VMAs */
 #define COPIES		10100UL		/* fill all batches of a gather */
 #define PGOFFS		(BIT(16) + 4)	/* from one VMA to the next */
@@ -68,22 +68,19 @@ struct world {
 	/* The device, and what its next mmap() does. */
 	struct file *file[NR_FILES];
 	void *memory;
+	struct page *folio;
 	char kind;
-	bool observes;
+	bool reads, observes;
 	/* What is done, maybe beside another gather, and maybe in a race. */
 	const struct operation *operation;
 	struct mmu_gather gather;
 	struct work_struct reader;
 	struct completion ready;
-	int result;
 	unsigned int layouts, missing, unclear;
-
+	int result;
 	/* The layout, what is mapped, seen, and how many flushes it may take. */
 	const char *layout;
-	struct {
-		char kind;
-		unsigned long start, end;
-	} vma[MAX_VMAS];
+	struct mapped { unsigned long start, end; char kind; } vma[MAX_VMAS];
 	unsigned long start, end;
 	struct watch watch[64];
 	unsigned int nr_vmas, nr_watches, flushes, most;
@@ -94,6 +91,7 @@ struct world {
 
 struct operation {
 	const char *name;
+	enum { NONE, ONE, ALL } clears;		/* VMAs, in another gather */
 	const char *(*prepare)(struct world *w);
 	const char *(*unmap)(struct world *w);
 	bool races;
@@ -173,6 +171,12 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 		/* Pages of the device are held by the device, too. */
 		if (watch->page && page_count(watch->page) < (PageAnon(watch->page) ? 1 : 2))
 			w->wrong = "page freed before the flush";
+#ifdef DELAY_RMAP
+		/* Who cleans the page waits for our lock only if he finds us. */
+		if (IS_ENABLED(CONFIG_SMP) && !IS_ENABLED(CONFIG_MMU_GATHER_NO_GATHER) &&
+		    watch->page && PageDirty(watch->page) && !page_mapped(watch->page))
+			w->wrong = "page left rmap before the flush";
+#endif
 		if (!w->no_gather && !mm_tlb_flush_pending(mm))
 			w->wrong = "flushed by a gather that is not counted";
 	}
@@ -208,8 +212,7 @@ static void watch_vma(struct world *w, unsigned long start, unsigned long end)
 
 		if (found <= NO_ENTRY)
 			continue;
-		*watch = (struct watch){ .addr = addrs[i],
-					 .pgoff = linear_page_index(vma, addrs[i]) };
+		*watch = (struct watch){ addrs[i], .pgoff = linear_page_index(vma, addrs[i]) };
 		if (!(found & HUGE_ENTRY))
 			watch->page = vm_normal_page(vma, addrs[i], pte);
 		if ((vma->vm_flags & VM_PFN) && !(watch->page && PageAnon(watch->page)))
@@ -237,7 +240,7 @@ static vm_fault_t insert_huge(struct world *w, struct vm_area_struct *vma)
 		return vmf_insert_pfn_pud(&vmf, pfn, true);
 	vmf.pmd = vmf.pud ? pmd_alloc(vma->vm_mm, vmf.pud, vmf.address) : NULL;
 	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && vmf.pmd)
-		return vmf_insert_pfn_pmd(&vmf, pfn, true);
+		return vmf_insert_pfn_pmd(&vmf, pfn, !w->reads);
 	return VM_FAULT_OOM;
 }
 
@@ -248,7 +251,9 @@ static struct page *page_of(struct world *w, pgoff_t pgoff)
 
 static vm_fault_t dev_fault(struct vm_fault *vmf)
 {
-	vmf->page = page_of(vmf->vma->vm_file->private_data, vmf->pgoff);
+	struct world *w = vmf->vma->vm_file->private_data;
+
+	vmf->page = w->folio + vmf->pgoff % (PAGES + 1);
 	get_page(vmf->page);
 	return 0;
 }
@@ -271,13 +276,14 @@ static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 #endif
 	if (strchr("LG", w->kind) && insert_huge(w, vma) != VM_FAULT_NOPAGE)
 		return -ENOMEM;
-	for (; addr < vma->vm_end && !err && strchr("PQTLDMBC", w->kind); addr += PAGE_SIZE) {
+	for (; addr < vma->vm_end && !err && strchr("PQTLDEMBC", w->kind); addr += PAGE_SIZE) {
 		struct page *page = page_of(w, linear_page_index(vma, addr));
 		unsigned long pfn = page_to_pfn(page);
 
+		ClearPageDirty(page);
 		if (strchr("PQTL", w->kind))
 			err = remap_pfn_range(vma, addr, pfn, PAGE_SIZE, vma->vm_page_prot);
-		else if (w->kind == 'D')
+		else if (strchr("DE", w->kind))
 			err = vm_insert_page(vma, addr, page);
 #ifdef PFN_T
 		else if (vmf_insert_mixed(vma, addr, __pfn_to_pfn_t(pfn, PFN_DEV)) & VM_FAULT_ERROR)
@@ -286,6 +292,8 @@ static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 #endif
 			err = -ENOMEM;
 	}
+	if (w->mmap_error)
+		w->watch[w->nr_watches++] = (struct watch){ vma->vm_start };
 	return err ?: w->mmap_error;
 }
 
@@ -294,66 +302,65 @@ static const struct file_operations dev_fops = { .mmap = dev_mmap };
 static bool mmap_at(struct world *w, char kind, int file, unsigned long addr,
 		    unsigned long size, unsigned long flags, pgoff_t pgoff)
 {
-	w->kind = kind;
+	w->kind = toupper(kind);
+	w->reads = kind != w->kind;
 	return vm_mmap(file < 0 ? NULL : w->file[file], addr, size, PROT_READ | PROT_WRITE,
 		       flags | MAP_FIXED | MAP_NORESERVE, pgoff * PAGE_SIZE) == addr;
 }
 
-static bool map_vma(struct world *w, char kind, unsigned long addr)
+static bool map_vma(struct world *w, char letter, unsigned long addr)
 {
+	char kind = toupper(letter);
 	int file = kind == 'A' ? -1 : kind == 'H' ? HUGE : kind == 'Q' ? SECOND : FIRST;
 	unsigned long size = PAGES * PAGE_SIZE, align = PAGE_SIZE;
 	unsigned int nr = w->nr_vmas++;
+	char c = 1;
 
-	if (kind == 'B')
-		size = (COPIES + 1) * PAGE_SIZE;
+	if (strchr("BE", kind))
+		size = kind == 'E' ? MEMORY : (COPIES + 1) * PAGE_SIZE;
 	if (strchr("TLGH", kind)) {
 		align = kind == 'G' ? PUD_SIZE : kind == 'H' ?
 			huge_page_size(hstate_file(w->file[HUGE])) : PMD_SIZE;
 		size = align + (strchr("TL", kind) ? PAGE_SIZE : 0);
 	}
 	addr = ALIGN(addr, align);
-	if (!mmap_at(w, kind, file, addr, size, strchr("ABC", kind) ? MAP_PRIVATE : MAP_SHARED,
+	if (!mmap_at(w, letter, file, addr, size, strchr("ABC", kind) ? MAP_PRIVATE : MAP_SHARED,
 		     kind == 'H' ? 0 : nr * PGOFFS))
 		return false;
 	w->start = nr ? w->start : addr;
-	w->vma[nr].kind = kind;
-	w->vma[nr].start = addr;
-	w->vma[nr].end = addr + size;
+	w->vma[nr] = (struct mapped){ addr, addr + size, kind };
 	w->end = addr + size;
 
 	/* Write every page that there is, but the last of B and C. */
 	size -= strchr("GH", kind) ? size : strchr("BC", kind) ? PAGE_SIZE : 0;
-	for (; size; size -= PAGE_SIZE, addr += PAGE_SIZE) {
-		if (put_user(1, (int __user *)addr))
+	for (; size; size -= PAGE_SIZE, addr += PAGE_SIZE, cond_resched())
+		if (w->reads ? get_user(c, (char __user *)addr) : put_user(c, (char __user *)addr))
 			return false;
-		cond_resched();
-	}
 	watch_vma(w, w->vma[nr].start, w->end);
 	/* What it takes beside a flush for all PFN VMAs, and one for page tables. */
-	w->most += !!strchr("BL", kind) + PAGES * !!strchr("DF", kind);
-	w->most += !IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS);
+	w->most += !!strchr("BL", kind) + PAGES * !!strchr("DEF", letter) +
+		   !IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS);
 	w->most += 2 * (IS_ENABLED(CONFIG_MMU_GATHER_PAGE_SIZE) && strchr("LGH", kind));
 	return true;
 }
 
-static bool map_layout(struct world *w, const char *layout)
+static bool map_layout(struct world *w, const char *kind)
 {
 	unsigned long addr = BASE;
 
 	memset_startat(w, 0, layout);
-	w->layout = layout;
+	w->layout = kind;
 	w->most = 2;
-	for (; *layout; layout++) {
-		if (*layout == '-') {
+	for (; *kind; kind++) {
+		if (*kind == '-') {
 			addr = ALIGN(addr, PMD_SIZE) + 2 * PMD_SIZE;
 			continue;
 		}
-		if ((*layout == 'B' && si_mem_available() < 2 * COPIES) ||
-		    (*layout == 'G' && !IS_ENABLED(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD)) ||
-		    (*layout == 'H' && IS_ERR(w->file[HUGE])) ||
-		    (strchr("LG", *layout) && (!has_transparent_hugepage() || MEMORY < PMD_SIZE)) ||
-		    !map_vma(w, *layout, addr))
+		if ((*kind == 'B' && si_mem_available() < 2 * COPIES) ||
+		    (*kind == 'G' && !IS_ENABLED(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD)) ||
+		    (*kind == 'H' && IS_ERR(w->file[HUGE])) ||
+		    (strchr("LlG", *kind) && (!has_transparent_hugepage() || MEMORY < PMD_SIZE)) ||
+		    !map_vma(w, *kind, addr))
 			return false;
 		addr = w->end;
 	}
@@ -386,20 +393,35 @@ static bool is_mapped(struct world *w)
 
 static const char *left(struct world *w)
 {
-	unsigned long i;
+	unsigned long i = MEMORY / PAGE_SIZE;
+	struct page *page;
 
-	for (i = 0; i < MEMORY / PAGE_SIZE; i++)
-		if (page_count(page_of(w, i)) != 1 || folio_mapped(page_folio(page_of(w, i))))
+	for (page = w->folio; i--; page = page_of(w, i))
+		if (page_count(page) != 1 || folio_mapped(page_folio(page)))
 			return "a page is still held";
 	return is_mapped(w) ? "a VMA is still linked" :
 	       mm_tlb_flush_pending(w->mm) ? "a gather is still counted" : NULL;
 }
 
+#ifdef DO_VMI_MUNMAP
+/* As munmap() does, which downgrades the lock. */
+static const char *unmap(struct world *w)
+{
+	VMA_ITERATOR(vmi, w->mm, w->start);
+
+	mmap_write_lock(w->mm);
+	if (!do_vmi_munmap(&vmi, w->mm, w->start, w->end - w->start, NULL, true))
+		return unmapped(w, w->start, w->end);
+	mmap_write_unlock(w->mm);
+	return "munmap() failed";
+}
+#else
 static const char *unmap(struct world *w)
 {
 	return vm_munmap(w->start, w->end - w->start) ? "munmap() failed" :
 	       unmapped(w, w->start, w->end);
 }
+#endif
 
 static const char *map_over(struct world *w)
 {
@@ -407,30 +429,39 @@ static const char *map_over(struct world *w)
 	       unmapped(w, w->start, w->end);
 }
 
-static const char *revoke(struct world *w)
+static const char *revoke_from(struct world *w, unsigned long offset)
 {
-	unmap_mapping_range(w->file[FIRST]->f_mapping, 0, 0, 1);
+	struct watch *watch = w->watch;
+
+	unmap_mapping_range(w->file[FIRST]->f_mapping, offset, 0, 1);
 	unmap_mapping_range(w->file[SECOND]->f_mapping, 0, 0, 1);
 	w->flushes = 0;
+	for (; watch < w->watch + w->nr_watches && !w->operation->races; watch++)
+		if (watch->mapping && watch->addr >= w->start + offset && !gone(w, watch))
+			return "not revoked";
 	return w->operation->races ? NULL : unmapped(w, 0, 0);
 }
 
-/* From the second page of the first VMA to that of the last, if that can be. */
+/* First all but a page; not of a huge PUD, which can't be split. */
+static const char *revoke(struct world *w)
+{
+	return (w->vma[0].kind == 'G' ? NULL : revoke_from(w, PAGE_SIZE)) ?: revoke_from(w, 0);
+}
+
+/* From the second page of the first VMA to that of the last; a huge entry is split before. */
 static const char *only_part(struct world *w)
 {
 	if (!strchr("GH", w->vma[0].kind))
 		w->start += PAGE_SIZE;
 	if (!strchr("GH", w->vma[w->nr_vmas - 1].kind))
 		w->end = w->vma[w->nr_vmas - 1].start + 2 * PAGE_SIZE;
-	/* A huge entry is split, and flushed, before there is a gather. */
 	w->no_gather = true;
 	return NULL;
 }
 
-/* A mmap() over the start of them that maps its pages, and fails then. */
+/* A mmap() over some of them that maps pages, and fails then; a huge PUD can't be split. */
 static const char *map_over_fails(struct world *w)
 {
-	/* No VMA can be split inside a huge PUD. */
 	if (w->vma[0].kind == 'G')
 		return NULL;
 	w->mmap_error = -ENODEV;
@@ -491,6 +522,9 @@ static const char *dontneed(struct world *w)
 {
 	unsigned int i;
 
+	/* It leaves PFNMAP alone, so of that nothing is promised. */
+	if (w->operation->clears && strpbrk(w->layout, "PQTLGpl"))
+		return NULL;
 	for (i = 0; i < w->nr_vmas && IS_ENABLED(CONFIG_ADVISE_SYSCALLS); i++)
 		do_madvise(w->mm, w->vma[i].start, w->vma[i].end - w->vma[i].start, MADV_DONTNEED);
 	w->flushes = 0;
@@ -528,25 +562,30 @@ static const char *write_protect(struct world *w)
 	return unmapped(w, 0, 0);
 }
 
-/* What madvise() has cleared in a gather that is open still, munmap() doesn't find. */
-static const char *clear_up_to(struct world *w, unsigned long end)
+/*
+ * What madvise() has cleared in a gather that is open still, and another has come and gone:
+ * maybe of the first VMA alone, as others that munmap() finds may make it flush early.
+ */
+static void clear(struct world *w)
 {
 #ifdef UNMAP_DESC
 	MA_STATE(mas, &w->mm->mm_mt, 0, 0);
-	struct unmap_desc unmap = {
-		.mas = &mas, .vma_start = w->start, .vma_end = end, .tree_end = end,
-	};
+	struct unmap_desc unmap = { .mas = &mas, .vma_start = w->start };
 #elif defined(UNMAP_MAS)
 	MA_STATE(mas, &w->mm->mm_mt, 0, 0);
 #endif
-	struct vm_area_struct *vma;
+	unsigned long end = w->operation->clears == ALL ? w->end : w->vma[0].end;
+	struct vm_area_struct *vma = vma_lookup(w->mm, w->start);
 
 	tlb_gather_mmu(&w->gather, w->mm);
+	tlb_finish_mmu(&w->gather);
+	tlb_gather_mmu(&w->gather, w->mm);
 	mmap_read_lock(w->mm);
-	vma = vma_lookup(w->mm, w->start);
 #ifdef UNMAP_DESC
 	mas_set(&mas, vma->vm_end);
 	unmap.first = vma;
+	unmap.vma_end = end;
+	unmap.tree_end = end;
 	unmap_vmas(&w->gather, &unmap);
 #elif defined(UNMAP_MAS)
 	mas_set(&mas, vma->vm_end);
@@ -555,64 +594,45 @@ static const char *clear_up_to(struct world *w, unsigned long end)
 	unmap_vmas(&w->gather, &w->mm->mm_mt, vma, w->start, end);
 #endif
 	mmap_read_unlock(w->mm);
-	return NULL;
-}
-
-static const char *clear_all(struct world *w)
-{
-	return clear_up_to(w, w->end);
-}
-
-/* What munmap() itself finds in the others may make it flush early. */
-static const char *clear_first(struct world *w)
-{
-	return clear_up_to(w, w->vma[0].end);
-}
-
-/* Whoever revokes flushes that, too, although another gather has come and gone. */
-static const char *clear_and_revoke(struct world *w)
-{
-	struct mmu_gather other;
-
-	tlb_gather_mmu(&other, w->mm);
-	tlb_finish_mmu(&other);
-	clear_all(w);
-	return revoke(w);
 }
 
 static const struct operation operations[] = {
-	{ "munmap", NULL, unmap },
-	{ "mmap over it", NULL, map_over },
-	{ "munmap of a part", only_part, unmap },
-	{ "mmap over it fails", map_over_fails, unmap },
-	{ "mremap", move, unmap },
-	{ "madvise", dontneed, unmap },
-	{ "mprotect", write_protect, unmap },
-	{ "revoke", revoke, unmap },
-	{ "revoke beside a gather", clear_and_revoke, unmap },
-	{ "munmap beside a gather", clear_all, unmap },
-	{ "munmap beside a gather of the first VMA", clear_first, unmap },
+	{ "munmap", NONE, NULL, unmap },
+	{ "mmap over it", NONE, NULL, map_over },
+	{ "munmap of a part", NONE, only_part, unmap },
+	{ "mmap over it fails", NONE, map_over_fails, unmap },
+	{ "mremap", NONE, move, unmap },
+	{ "madvise", NONE, dontneed, unmap },
+	{ "mprotect", NONE, write_protect, unmap },
+	{ "revoke", NONE, revoke, unmap },
+	{ "madvise beside a gather", ALL, dontneed, unmap },
+	{ "revoke beside a gather", ALL, revoke, unmap },
+	{ "munmap beside a gather", ALL, NULL, unmap },
+	{ "munmap beside a gather of the first VMA", ONE, NULL, unmap },
 	{ "exit" },
-	{ "race of munmap", NULL, unmap, true },
-	{ "race of mmap over it", NULL, map_over, true },
-	{ "race of munmap beside a gather", clear_all, unmap, true },
+	{ "race of munmap", NONE, NULL, unmap, true },
+	{ "race of mmap over it", NONE, NULL, map_over, true },
+	{ "race of munmap beside a gather", ALL, NULL, unmap, true },
 };
 
 static const char * const layouts[] = {
 	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-P", "M-P-Q", "PMDC",
 	"AP", "FP", "HP", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB",
-	"AL", "LQ", "PL-M", "TM", "FG", "A-PAQ",
+	"AL", "LQ", "PL-M", "TM", "FG", "A-PAQ", "p", "l", "m", "d-d", "B-E", "APPPPPPPPP",
 };
 
 static const char *operate(struct world *w)
 {
-	const char *why = w->operation->prepare ? w->operation->prepare(w) : NULL;
+	const char *why = NULL;
 
+	if (w->operation->clears)
+		clear(w);
+	if (w->operation->prepare)
+		why = w->operation->prepare(w);
 	if (!why && w->operation->unmap)
 		why = w->operation->unmap(w);
-	if (w->gather.mm)
+	if (w->operation->clears)
 		tlb_finish_mmu(&w->gather);
-	w->gather.mm = NULL;
 	return why;
 }
 
@@ -628,9 +648,8 @@ static bool can_read(struct world *w)
 }
 
 /*
- * On another CPU, has the pages in its TLB; then it is the driver that revokes, and
- * sees if a read goes through a stale entry, unless there was no unlink for long.
- * It doesn't sleep, lest its CPU flush. A flush may be for more: so it reads on.
+ * On another CPU, has the pages in its TLB; then it is the driver that revokes, and sees
+ * if a read goes through a stale entry. It doesn't sleep, lest its CPU flush, and reads on.
  */
 static void reader(struct work_struct *work)
 {
@@ -748,20 +767,20 @@ static void each_layout(struct kunit *test)
 {
 	struct world *w = test->priv;
 	unsigned int i, round, rounds;
+	const char *why = NULL;
 
 	w->operation = test->param_value;
 	rounds = w->operation->races ? race_trials : 1;
-	if (w->operation->races && (num_online_cpus() < 2 || !race_trials))
+	if (!rounds || (w->operation->races && num_online_cpus() < 2))
 		kunit_skip(test, "needs 2 CPUs and some trials");
 	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
 	for (i = 0; i < ARRAY_SIZE(layouts); i++) {
-		const char *why = NULL;
-
 		open_mm(test);
 		/* It takes long to fill all batches. */
 		for (round = 0; round < rounds && !why; round += strchr(layouts[i], 'B') ? 100 : 1)
 			why = try(w, layouts[i]);
 		close_mm(test, layouts[i], why);
+		why = NULL;
 	}
 	end(test);
 }
@@ -796,6 +815,8 @@ static void world_exit(struct kunit *test)
 		if (!IS_ERR_OR_NULL(w->file[i]))
 			fput(w->file[i]);
 	flush_delayed_fput();
+	if (w && w->folio)
+		put_page(w->folio);
 	if (w && w->memory)
 		free_pages_exact(w->memory, MEMORY);
 }
@@ -807,8 +828,9 @@ static int world_init(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, w);
 	test->priv = w;
+	w->folio = alloc_pages(GFP_KERNEL | __GFP_COMP, get_order(PAGES * PAGE_SIZE));
 	w->memory = alloc_pages_exact(MEMORY, GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, w->memory);
+	KUNIT_ASSERT_TRUE(test, w->folio && w->memory);
 	for (i = 0; i < HUGE; i++) {
 #ifdef CREATE_GETFILE
 		w->file[i] = anon_inode_create_getfile("[mmu_gather]", &dev_fops, w, O_RDWR, NULL);
