@@ -136,8 +136,11 @@ step() (
 	shift 2
 	mkdir -p "${log%/*}"
 	began=$(date +%s)
-	status=0
-	"$@" >"$log" 2>&1 || status=$?
+	# A function ends at its first error, too; 'set -e' would be off in it if this were part of a condition.
+	set +e
+	(set -e && "$@") >"$log" 2>&1
+	status=$?
+	set -e
 	printf '%-52s %4d s  %s\n' "$what" "$(($(date +%s) - began))" "${log#"$top"/}"
 	[ "$status" -ne 0 ] || exit 0
 	log_end "$log"
@@ -159,7 +162,7 @@ result() {
 	log=$build/logs/$(say "$1" | tr ' ' -).log
 	part=$1 began=$(date +%s)
 	shift
-	# A function ends at its first error, too; 'set -e' would be off in it if this were part of a condition.
+	# As in step.
 	set +e
 	(set -e && "$@") >"$log" 2>&1 </dev/null
 	status=$?

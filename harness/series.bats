@@ -59,6 +59,13 @@ setup() {
 	has "4 files changed" || has "3 files changed"
 }
 
+@test "series: what cannot be planted stops it" {
+	sed -i 's/CONFIG_MEMCPY_KUNIT_TEST/CONFIG_NONE/' trees/plant
+	run ! make series
+	has "no place in"
+	[ -z "$(git status --porcelain patches)" ]
+}
+
 @test "series: what it says already changes no byte, and --check sees an edit that source/ has not" {
 	run -0 make series
 	[ -z "$(git status --porcelain)" ]

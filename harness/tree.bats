@@ -192,6 +192,19 @@ edited_patch() { sed -i 's/^+ten$/+zehn/' patches/6.12/0001-*; }
 
 @test "tree: two at once do not collide" {
 	make lay >"$BATS_TEST_TMPDIR/one" 2>&1 &
+@test "refresh: patches that cannot be written are not taken for written" {
+	[ "$(id -u)" -eq 0 ] || skip "mounting takes root"
+	make lay
+	commit_in_tree third
+	mount --bind patches patches || skip "nothing can be mounted here"
+	mount -o remount,bind,ro patches
+	run make refresh
+	umount patches
+	[ "$status" -ne 0 ]
+	make refresh
+	[ -e patches/6.12/0003-third.patch ]
+}
+
 	make lay >"$BATS_TEST_TMPDIR/two" 2>&1
 	wait $!
 	grep -q 'waiting for it' "$BATS_TEST_TMPDIR/one" "$BATS_TEST_TMPDIR/two"
