@@ -11,9 +11,10 @@ unset CDPATH
 top=$(cd "$(dirname "$0")/.." && pwd -P)
 if [ "${SERIES_TOP-}" != "$top" ]; then
 	set -- "$0" "$@"
-	for name in $(sed '/^#/d; s/  .*//; s/,//' "$top/tables/variables") PATH HOME USER LOGNAME TERM TZ APT_CONFIG SUDO_ASKPASS \
+	for name in $(sed '/^#/d; s/  .*//; s/,//' "$top/tables/variables") PATH HOME USER LOGNAME EMAIL TERM TZ APT_CONFIG SUDO_ASKPASS \
 		http_proxy https_proxy no_proxy all_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY \
-		GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL GIT_CONFIG_GLOBAL GIT_CONFIG_SYSTEM GIT_CONFIG_NOSYSTEM; do
+		GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL GIT_CONFIG_GLOBAL GIT_CONFIG_SYSTEM GIT_CONFIG_NOSYSTEM \
+		XDG_CONFIG_HOME; do
 		eval "[ -z \"\${$name+set}\" ] || set -- \"$name=\$$name\" \"\$@\""
 	done
 	exec env -i LC_ALL=C "SERIES_TOP=$top" "$@"
@@ -194,7 +195,14 @@ total() {
 series() { printf '%s\n' "$top/patches/$1"/[0-9]*.patch | grep -v /0000-; }
 
 # narrow PATCH...: the clone we are in checks out only the files that the patches touch
-narrow() { sed -n 's,^diff --git a/.* b/,/,p' "$@" | sort -u | git sparse-checkout set --no-cone --stdin; }
+narrow() { sed -n 's,^diff --git a/.* b/,/,p' "$@" | sort -u | sparse; }
+
+# sparse: it checks out only what standard input says; older ones have no 'git sparse-checkout set --no-cone'
+sparse() {
+	git config core.sparseCheckout true
+	mkdir -p .git/info
+	cat >.git/info/sparse-checkout
+}
 
 # lacks PATCH...: what these patches speak of and the tree we are in has not, by the table of needs
 lacks() {
@@ -205,8 +213,9 @@ lacks() {
 
 # Git as the scripts mean it, whatever the user has set: but whose trees are safe has been said before.
 plain_git() {
-	printf '[safe]\n\tdirectory = *\n' >"$TMPDIR/gitconfig"
-	export GIT_CONFIG_GLOBAL="$TMPDIR/gitconfig" GIT_CONFIG_NOSYSTEM=1
+	printf '%s\n' '[safe]' 'directory = *' '[core]' 'hooksPath = /dev/null' 'attributesFile = /dev/null' 'excludesFile = /dev/null' \
+		>"$TMPDIR/gitconfig"
+	export GIT_CONFIG_GLOBAL="$TMPDIR/gitconfig" GIT_CONFIG_NOSYSTEM=1 GIT_ATTR_NOSYSTEM=1
 	[ -n "${AS_USER-}" ] || export GIT_COMMITTER_NAME=series GIT_COMMITTER_EMAIL=series@localhost
 }
 

@@ -166,6 +166,39 @@ gitconfig() {
 
 @test "a clone with core.autocrlf works, and its patches are as they were" {
 	git init -q
+@test "KDIR that is another tree at the same place" {
+	repo "$k"
+	make lay KDIR="$k"
+	rm -rf "$k"
+	GIT_COMMITTER_DATE=2020-01-01T00:00:00 repo "$k"
+	run ! make lay KDIR="$k"
+	has "no longer has what"
+	rm -rf build/kdir/*/linux
+	make lay KDIR="$k"
+}
+
+@test "make apply: who the user is, wherever git finds that" {
+	repo "$k"
+	unset GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL GIT_CONFIG_GLOBAL
+	export HOME=$BATS_TEST_TMPDIR XDG_CONFIG_HOME=$BATS_TEST_TMPDIR/xdg EMAIL=x@example.org
+	mkdir -p "$XDG_CONFIG_HOME/git"
+	git config -f "$XDG_CONFIG_HOME/git/config" user.name x
+	make apply KDIR="$k"
+	run -0 git -C "$k" log -1 --format='%cn %ce'
+	has 'x x@example.org'
+}
+
+@test "lint: nothing of the user's home" {
+	git init -q
+	git add -A
+	export HOME=$BATS_TEST_TMPDIR
+	touch ~/.checkpatch.conf
+	mkdir -p "$tree/scripts"
+	echo 'exit(-e "$ENV{HOME}/.checkpatch.conf");' >"$tree/scripts/checkpatch.pl"
+	for tool in shellcheck codespell; do printf '#!/bin/sh\n' | stand_in $tool; done
+	make lint
+}
+
 	git add -A
 	git commit -qm project
 	git -c core.autocrlf=true clone -q "$work" "$BATS_TEST_TMPDIR/clone"

@@ -27,7 +27,10 @@ setup() {
 	git config -f "$BATS_TEST_TMPDIR/gitconfig" diff.noprefix true
 	git config -f "$BATS_TEST_TMPDIR/gitconfig" format.subjectPrefix RFC
 	git config -f "$BATS_TEST_TMPDIR/gitconfig" core.autocrlf true
-	export GIT_CONFIG_GLOBAL=$BATS_TEST_TMPDIR/gitconfig
+	export GIT_CONFIG_GLOBAL=$BATS_TEST_TMPDIR/gitconfig HOME=$BATS_TEST_TMPDIR
+	mkdir -p ~/.config/git
+	echo '* text eol=crlf' >~/.config/git/attributes
+	echo lib >~/.config/git/ignore
 	make lay
 	[ "$(git -C "$tree" rev-parse base series)" = "$expect" ]
 	make refresh
