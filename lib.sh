@@ -19,6 +19,10 @@ if [ "${SERIES_TOP-}" != "$top" ]; then
 	done
 	exec env -i LC_ALL=C "SERIES_TOP=$top" "$@"
 fi
+# Not every shell expands the ~ of 'make KDIR=~/linux'.
+for name in BUILD KDIR KEYRING CCACHE_DIR; do
+	eval "case \${$name-} in '~/'*) $name=\$HOME/\${$name#??} ;; esac"
+done
 
 say() { printf '%s\n' "$*"; }
 
@@ -59,10 +63,6 @@ arch=${ARCH:-x86_64}
 
 # A kernel tree of the user's gets a place of its own, named for its path.
 if [ -n "${KDIR-}" ]; then
-	# Not every shell expands the ~ of 'make KDIR=~/linux'.
-	case $KDIR in
-	\~/*) KDIR=$HOME/${KDIR#\~/} ;;
-	esac
 	[ -d "$KDIR" ] || die "KDIR=$KDIR is not a directory"
 	KDIR=$(cd "$KDIR" && pwd -P)
 	work=$build/kdir/$(basename "$KDIR" | tr -c 'A-Za-z0-9._\n-' _)-$(printf %s "$KDIR" | cksum | cut -d ' ' -f 1)
@@ -79,16 +79,26 @@ ours() { grep -qsxF "$mark" "$build/CACHEDIR.TAG"; }
 # One at a time in a build directory; scripts that call others hold the lock for them.
 lock() {
 	[ -z "${SERIES_LOCKED-}" ] || return 0
-	mkdir -p "$build"
-	ours || [ "$build" = "$top/build" ] || [ -z "$(ls -A "$build")" ] || die "BUILD=$build has other things in it" "take an empty or a new directory"
-	ours || printf '%s\n' 'Signature: 8a477f597d28d172789f06886806bc55' "$mark" >"$build/CACHEDIR.TAG"
-	mkdir -p "$TMPDIR"
-	exec 9>"$build/.lock"
-	if ! flock -n 9; then
-		say "another make is at work in $build; waiting for it"
-		flock 9
-	fi
+	# Who has waited may find that it has been removed meanwhile.
+	# shellcheck disable=SC3013 # dash and bash have it
+	until [ "$build/.lock" -ef /dev/fd/9 ]; do
+		mkdir -p "$build" && [ -w "$build" ] || die "$build cannot be written" "BUILD=... takes another place"
+		ours || [ "$build" = "$top/build" ] || [ -z "$(ls -A "$build")" ] || die "BUILD=$build has other things in it" "take an empty or a new directory"
+		ours || printf '%s\n' 'Signature: 8a477f597d28d172789f06886806bc55' "$mark" >"$build/CACHEDIR.TAG"
+		mkdir -p "$TMPDIR"
+		fit
+		exec 9>"$build/.lock"
+		flock -n 9 || { say "another make is at work in $build; waiting for it" && flock 9; }
+	done
 	export SERIES_LOCKED=1
+}
+
+# What a kernel needs of a file system: its files differ in case, and its build runs programs of its own.
+fit() {
+	printf '#!/bin/sh\n' >"$TMPDIR/program"
+	chmod +x "$TMPDIR/program"
+	"$TMPDIR/program" 2>/dev/null || die "no program runs in $build" "is it mounted noexec? BUILD=... takes another place"
+	[ ! -e "$build/cachedir.tag" ] || die "$build takes capital letters for small ones" "BUILD=... takes another place"
 }
 
 # A full disk shows up as any error at all, so say it whenever it may be the reason.

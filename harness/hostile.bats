@@ -59,31 +59,37 @@ gitconfig() {
 
 @test "nothing outside of build/ is written" {
 	[ "$(id -u)" -eq 0 ] || skip "mounting takes root"
-	mkdir w
+	# What a first run writes there is not the cover letter as git has it.
 	make -s lay refresh clean
 	rm -rf build/6.12/linux
-	mv build w/build
-	repo w/k
+	repo "$k"
 	qemu_says_ok
-	export work
-	run unshare -m sh -ec '
+	export work tree k
+	run unshare -m sh -exc '
 		mount --make-rprivate /
-		mount --bind w w
-		for at in /home /root /tmp /usr /var /; do
-			! mountpoint -q "$at" || mount -o remount,bind,ro "$at"
+		for at in build patches "$k"; do mount --bind "$at" "$at"; done
+		for at in $(awk "{ print \$5 }" /proc/self/mountinfo | grep -vE "^/(proc|sys)"); do
+			[ "$at" = "$work/build" ] || mount -o remount,bind,ro "$at"
 		done
-		! touch written 2>/dev/null || exit 9
 		cd "$work"
-		make BUILD=w/build
-		make KDIR=w/k BUILD=w/build
-		make apply KDIR=w/k BUILD=w/build
-		BUILD=w/build trees/refresh --check
-		make clean BUILD=w/build
-		make distclean BUILD=w/build'
+		! touch written "$k/written" patches/written
+		make
+		make KDIR="$k"
+		make refresh
+		mount -o remount,bind,rw "$k"
+		make apply KDIR="$k"
+		echo third >>"$tree/mm/memory.c"
+		git -C "$tree" commit -qam third
+		! make refresh
+		mount -o remount,bind,rw patches
+		make refresh
+		make clean
+		make distclean'
 	[ "$status" -ne 1 ] || [[ $output != *"unshare"* ]] || skip "no mount namespace can be had here"
 	echo "$output"
 	[ "$status" -eq 0 ]
-	[ ! -e w/build ]
+	[ -z "$(ls -A build)" ]
+	[ -e patches/6.12/0003-third.patch ]
 }
 
 @test "BUILD: a directory with other things in it is neither used nor removed" {
@@ -94,6 +100,40 @@ gitconfig() {
 		has "has other things in it"
 	done
 	[ "$(ls -A "$BATS_TEST_TMPDIR/mine")" = thing ]
+}
+
+@test "BUILD: a link or a disk of its own is emptied and stays; ~ of a shell that does not know it" {
+	export HOME=$BATS_TEST_TMPDIR
+	mv build ~/big
+	ln -s ~/big build
+	make lay
+	make distclean
+	[ -z "$(ls -A build/)" ]
+	dash -c 'make clean BUILD=~/big'
+	[ ! -e '~' ]
+	[ "$(id -u)" -eq 0 ] || skip "mounting takes root"
+	mount -t tmpfs tmpfs ~/big || skip "no tmpfs can be mounted here"
+	package ~/big/6.12
+	make lay
+	run make distclean
+	umount ~/big
+	[ "$status" -eq 0 ]
+}
+
+@test "BUILD: what no kernel can be built in is refused, and why" {
+	touch build/cachedir.tag
+	run ! make lay
+	has "takes capital letters for small ones"
+	[ "$(id -u)" -eq 0 ] || skip "mounting takes root"
+	mkdir w
+	mount -t tmpfs -o noexec tmpfs w || skip "no tmpfs can be mounted here"
+	run ! make lay BUILD=w
+	noexec=$output
+	mount -o remount,ro w
+	run ! make lay BUILD=w
+	umount w
+	has "BUILD=... takes another place"
+	[[ $noexec = *"mounted noexec?"* ]]
 }
 
 @test "paths: what a shell or make would misread is refused at once" {
