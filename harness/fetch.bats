@@ -127,7 +127,7 @@ intact() { (cd build/6.12 && sha256sum -c source); }
 
 @test "an entry keeps its options and its key" {
 	unset KEYRING
-	sed -i "s,^deb ,&[check-valid-until=no signed-by=$BATS_FILE_TMPDIR/good.gpg] ," "$BATS_TEST_TMPDIR/sources.list"
+	sed -i "s,^deb ,	deb	[check-valid-until=no signed-by=$BATS_FILE_TMPDIR/good.gpg]	," "$BATS_TEST_TMPDIR/sources.list"
 	make get
 	intact
 	grep -q check-valid-until=no build/6.12/apt/parts/mirrors.list

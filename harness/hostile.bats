@@ -166,6 +166,39 @@ gitconfig() {
 	make apply KDIR="$k"
 }
 
+@test "KDIR that is another tree at the same place" {
+	repo "$k"
+	make lay KDIR="$k"
+	rm -rf "$k"
+	GIT_COMMITTER_DATE=2020-01-01T00:00:00 repo "$k"
+	run ! make lay KDIR="$k"
+	has "no longer has what"
+	rm -rf build/kdir/*/linux
+	make lay KDIR="$k"
+}
+
+@test "make apply: who the user is, wherever git finds that" {
+	repo "$k"
+	unset GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL GIT_CONFIG_GLOBAL
+	export HOME=$BATS_TEST_TMPDIR XDG_CONFIG_HOME=$BATS_TEST_TMPDIR/xdg EMAIL=x@example.org
+	mkdir -p "$XDG_CONFIG_HOME/git"
+	git config -f "$XDG_CONFIG_HOME/git/config" user.name x
+	make apply KDIR="$k"
+	run -0 git -C "$k" log -1 --format='%cn %ce'
+	has 'x x@example.org'
+}
+
+@test "lint: nothing of the user's home" {
+	git init -q
+	git add -A
+	export HOME=$BATS_TEST_TMPDIR
+	touch ~/.checkpatch.conf
+	mkdir -p "$tree/scripts"
+	echo 'exit(-e "$ENV{HOME}/.checkpatch.conf");' >"$tree/scripts/checkpatch.pl"
+	for tool in shellcheck codespell; do printf '#!/bin/sh\n' | stand_in $tool; done
+	make lint
+}
+
 @test "make apply: all or nothing, whatever git is told" {
 	printf '%s\n' '#!/bin/sh' 'echo hook' 'exit 1' | stand_in hook
 	mkdir hooks
@@ -206,39 +239,6 @@ gitconfig() {
 
 @test "a clone with core.autocrlf works, and its patches are as they were" {
 	git init -q
-@test "KDIR that is another tree at the same place" {
-	repo "$k"
-	make lay KDIR="$k"
-	rm -rf "$k"
-	GIT_COMMITTER_DATE=2020-01-01T00:00:00 repo "$k"
-	run ! make lay KDIR="$k"
-	has "no longer has what"
-	rm -rf build/kdir/*/linux
-	make lay KDIR="$k"
-}
-
-@test "make apply: who the user is, wherever git finds that" {
-	repo "$k"
-	unset GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL GIT_CONFIG_GLOBAL
-	export HOME=$BATS_TEST_TMPDIR XDG_CONFIG_HOME=$BATS_TEST_TMPDIR/xdg EMAIL=x@example.org
-	mkdir -p "$XDG_CONFIG_HOME/git"
-	git config -f "$XDG_CONFIG_HOME/git/config" user.name x
-	make apply KDIR="$k"
-	run -0 git -C "$k" log -1 --format='%cn %ce'
-	has 'x x@example.org'
-}
-
-@test "lint: nothing of the user's home" {
-	git init -q
-	git add -A
-	export HOME=$BATS_TEST_TMPDIR
-	touch ~/.checkpatch.conf
-	mkdir -p "$tree/scripts"
-	echo 'exit(-e "$ENV{HOME}/.checkpatch.conf");' >"$tree/scripts/checkpatch.pl"
-	for tool in shellcheck codespell; do printf '#!/bin/sh\n' | stand_in $tool; done
-	make lint
-}
-
 	git add -A
 	git commit -qm project
 	git -c core.autocrlf=true clone -q "$work" "$BATS_TEST_TMPDIR/clone"
@@ -272,7 +272,7 @@ gitconfig() {
 # apt_says TEXT: an apt-get, and a sudo, of which the former fails with TEXT as long as there is a file 'locked'
 apt_says() {
 	printf '%s\n' '#!/bin/sh' '[ "$1" != env ] || shift 2' 'exec "$@"' | stand_in sudo
-	printf '%s\n' '#!/bin/sh' "echo \"\$*\" >>$work/apt.args" "if [ -e $work/locked ]; then rm $work/locked; echo '$1'; exit 100; fi" \
+	printf '%s\n' '#!/bin/sh' "echo \"\$*\" >>$work/apt.args" '[ "$1" != update ] || exit 100' "if [ -e $work/locked ]; then rm $work/locked; echo '$1'; exit 100; fi" \
 		'case $* in *install*) [ ! -e '"$work/give"' ] || ln -s /bin/true '"$BATS_TEST_TMPDIR/usr/qemu-system-riscv64" 'esac' |
 		sed 's/ ln -s \(.*\)$/ ln -s \1 ;;/' | stand_in apt-get
 }
@@ -282,7 +282,9 @@ apt_says() {
 	rm -f "$usr"/{qemu-system-riscv64,riscv64-linux-gnu-gcc}
 	ln -s /bin/true "$usr/riscv64-linux-gnu-gcc"
 	sed -i '/opensbi/d' tables/packages
-	apt_says
+	# The list is old, and another, of somebody else's, cannot be fetched.
+	apt_says 'E: Unable to locate package'
+	touch locked
 	unset NO_DEPS
 	run ! make deps ARCH=riscv
 	has "still missing: qemu-system-riscv64"
