@@ -46,6 +46,7 @@ ifneq ($(origin CC),command line)
 unexport CC
 endif
 
+arguments =
 mutants: arguments = $(MUTANTS)
 $(targets):
 	@$(wildcard trees/$@ guests/$@ proofs/$@ machine/$@) $(arguments)

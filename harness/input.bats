@@ -37,7 +37,7 @@ setup() { setup_project; }
 		[ "$(find trees guests proofs machine -name "$target" -perm -1 | wc -l)" -eq 1 ]
 	done < <(sed -n 's/^\([a-z-]*\): .*## .*/\1/p' Makefile)
 	while read -r name; do
-		grep -q "^  $name " <<<"$output"
+		[ "$(grep -c "^  $name " <<<"$output")" -eq 1 ]
 	done < <(sed '/^#/d; s/ .*//' tables/variables)
 }
 

@@ -58,7 +58,7 @@ setup() {
 	sed -i 's/^Subject: \[PATCH /Subject: [PATCH mm v2 /' patches/6.12/0000-*
 	head=$(sed '/^Last words/q; s,0/2,0/3,' patches/6.12/0000-*)
 	commit_in_tree third
-	make refresh
+	arguments=--check make refresh
 	[ "$(sed '/^Last words/q' patches/6.12/0000-*)" = "$head" ]
 	grep -qx 't (3):' patches/6.12/0000-*
 	grep -qx '  third' patches/6.12/0000-*
@@ -169,14 +169,17 @@ edited_patch() { sed -i 's/^+ten$/+zehn/' patches/6.12/0001-*; }
 	[ "$(git -C "$tree" rev-list --count base..series)" -eq 3 ]
 }
 
-@test "tree: an interrupted extraction starts anew" {
-	stand_in tar <<-EOF
-		#!/bin/sh
-		case \$* in *-xJ*) touch $BATS_TEST_TMPDIR/began; sleep 60 ;; esac
-		exec /usr/bin/tar "\$@"
-	EOF
-	run ! interrupted_at "$BATS_TEST_TMPDIR/began" make lay
-	rm "$BATS_TEST_TMPDIR/bin/tar"
+@test "tree: interrupted while it is unpacked, or while patches are applied, it is done again" {
+	for what in 'tar -xJ' 'git add' 'git am'; do
+		rm -rf "$tree"
+		stand_in "${what% *}" <<-EOF
+			#!/bin/sh
+			case \$* in *${what#* }*) touch $BATS_TEST_TMPDIR/began; sleep 60 ;; esac
+			exec /usr/bin/${what% *} "\$@"
+		EOF
+		run ! interrupted_at "$BATS_TEST_TMPDIR/began" make lay
+		rm "$BATS_TEST_TMPDIR/bin/${what% *}" "$BATS_TEST_TMPDIR/began"
+	done
 	make lay
 	[ "$(git -C "$tree" rev-list --count base..series)" -eq 2 ]
 }
@@ -189,8 +192,16 @@ edited_patch() { sed -i 's/^+ten$/+zehn/' patches/6.12/0001-*; }
 	[ "$(git -C "$tree" rev-list --count base..series)" -eq 2 ]
 }
 
-@test "tree: two at once do not collide" {
-	make lay >"$BATS_TEST_TMPDIR/one" 2>&1 &
+@test "tree: who waits for another is not lost when that removes build/" {
+	make lay
+	flock build/.lock sh -c "until grep -q waiting $BATS_TEST_TMPDIR/waits; do sleep 0.1; done; rm -rf build/.lock build/tmp" &
+	touch "$BATS_TEST_TMPDIR/waits"
+	sleep 0.5
+	make lay >"$BATS_TEST_TMPDIR/waits"
+	wait
+	grep -q waiting "$BATS_TEST_TMPDIR/waits"
+}
+
 @test "refresh: patches that cannot be written are not taken for written" {
 	[ "$(id -u)" -eq 0 ] || skip "mounting takes root"
 	make lay
@@ -202,12 +213,6 @@ edited_patch() { sed -i 's/^+ten$/+zehn/' patches/6.12/0001-*; }
 	[ "$status" -ne 0 ]
 	make refresh
 	[ -e patches/6.12/0003-third.patch ]
-}
-
-	make lay >"$BATS_TEST_TMPDIR/two" 2>&1
-	wait $!
-	grep -q 'waiting for it' "$BATS_TEST_TMPDIR/one" "$BATS_TEST_TMPDIR/two"
-	[ "$(git -C "$tree" rev-list --count base..series)" -eq 2 ]
 }
 
 @test "a full disk is named, and with room made the same command goes on" {
