@@ -310,10 +310,10 @@ series_key() {
 # record NAME TITLE: standard input becomes results/NAME.md, with the date, the kernels and the machine
 record() {
 	{
-		say "# $2" ''
-		say "Written by \`make $1\` on $(date -u +%F): $(for any in $(kept); do
+		printf '# %s\n\n' "$2"
+		printf '%s\n\n' "Written by \`make ${1%%-*}\` on $(date -u +%F): $(for any in $(kept); do
 			sed 's/.*  //; s/_all.deb//' "$build/$any/source" 2>/dev/null
-		done | paste -s -d ' '); $(sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo), $(nproc) CPUs, Linux $(uname -r)." ''
+		done | paste -s -d ' '); $(sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo), $(nproc) CPUs, Linux $(uname -r)."
 		cat
 	} >"$build/$1.md"
 	mv "$build/$1.md" "$top/results/$1.md"
