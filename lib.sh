@@ -221,11 +221,12 @@ lacks() {
 	done
 }
 
-# Git as the scripts mean it, whatever the user has set: but whose trees are safe has been said before.
+# Git, and the kernel's own scripts, as ours mean them, whatever the user's home says: whose trees are safe has been
+# said before.
 plain_git() {
-	printf '%s\n' '[safe]' 'directory = *' '[core]' 'hooksPath = /dev/null' 'attributesFile = /dev/null' 'excludesFile = /dev/null' \
-		>"$TMPDIR/gitconfig"
-	export GIT_CONFIG_GLOBAL="$TMPDIR/gitconfig" GIT_CONFIG_NOSYSTEM=1 GIT_ATTR_NOSYSTEM=1
+	printf '%s\n' '[safe]' 'directory = *' '[core]' 'hooksPath = /dev/null' >"$TMPDIR/.gitconfig"
+	unset GIT_CONFIG_GLOBAL XDG_CONFIG_HOME
+	export HOME="$TMPDIR" GIT_CONFIG_NOSYSTEM=1 GIT_ATTR_NOSYSTEM=1
 	[ -n "${AS_USER-}" ] || export GIT_COMMITTER_NAME=series GIT_COMMITTER_EMAIL=series@localhost
 }
 
