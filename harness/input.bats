@@ -108,6 +108,32 @@ setup() { setup_project; }
 	grep -qx ten build/kdir/k-*/linux/mm/memory.c
 }
 
+@test "KDIR: a new HEAD there drops nothing that was mended in the tree beside it, and there is a way on" {
+	local k=$BATS_TEST_TMPDIR/k
+	repo "$k"
+	make lay KDIR="$k"
+	tree=$(echo build/kdir/k-*/linux)
+	commit_in_tree mended
+	echo more >>"$k/lib/more.c"
+	git -C "$k" add -f .
+	git -C "$k" commit -qm more
+	echo dirt >>"$tree/mm/memory.c"
+	run ! make lay KDIR="$k"
+	has "changes that are not committed"
+	[[ $output != *refresh* ]]
+	git -C "$tree" checkout -q mm/memory.c
+	run ! make lay KDIR="$k"
+	has "k or patches/6.12 changed"
+	[[ $output != *refresh* ]]
+	while read -r command; do
+		sh -c "${command/NAME/mine}"
+	done < <(grep -oE "git -C $work/$tree [^']*" <<<"$output")
+	make lay KDIR="$k"
+	git -C "$tree" cherry-pick mine
+	grep -qx mended "$tree/mm/memory.c"
+	[ -e "$tree/lib/more.c" ]
+}
+
 @test "a series that no longer applies: patch and file are named, and the tree stays as it was" {
 	local k=$BATS_TEST_TMPDIR/k
 	repo "$k"

@@ -89,6 +89,17 @@ subjects() { git -C "$k" log --reverse --format=%s main..mmu-gather-pfn | paste 
 	[ "$(subjects)" = 'mm: fix five' ]
 }
 
+@test "KDIR: without the tests there is nothing to run, and what was left out is named" {
+	otherwise mm/memory.c 20
+	run ! make KDIR="$k"
+	has "patches/6.12 applied in part"
+	has "has none of the tests, so there is nothing to run"
+	[[ $output != *": build"* ]]
+	run ! make KDIR="$k"
+	has "0005 tlb: tests: left out, as all of the core does not fit"
+	has "make apply KDIR=$k"
+}
+
 @test "apply: what is there already is not applied again" {
 	git -C "$k" am -q "$work"/patches/6.12/0001-*
 	run -0 make apply KDIR="$k"

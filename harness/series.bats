@@ -21,6 +21,8 @@ setup() {
 		printf '%s\n' 'config USERCOPY_KUNIT_TEST' 'config FORTIFY_KUNIT_TEST' 'config TEST_UDELAY' 'endif # RUNTIME_TESTING_MENU' >lib/Kconfig.debug
 		printf '%s\n' 'obj-$(CONFIG_MEMCPY_KUNIT_TEST) += x' 'obj-$(CONFIG_FORTIFY_KUNIT_TEST) += y' >lib/Makefile
 		printf 'F:\tmm/mmu_gather.c\n' >MAINTAINERS
+		# As Debian's source has it.
+		echo '/*' >.gitignore
 		[ "$base" = 6.12 ] || sed -i 's/^9$/nine/' mm/memory.c
 		git add -A -f
 		git commit -qm "$base"
