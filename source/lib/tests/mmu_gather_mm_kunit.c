@@ -174,7 +174,7 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 #ifdef DELAY_RMAP
 		/* Who cleans the page waits for our lock only if he finds us. */
 		if (IS_ENABLED(CONFIG_SMP) && !IS_ENABLED(CONFIG_MMU_GATHER_NO_GATHER) &&
-		    watch->page && PageDirty(watch->page) && !page_mapped(watch->page))
+		    watch->page && PageDirty(watch->page) && !folio_mapped(page_folio(watch->page)))
 			w->wrong = "page left rmap before the flush";
 #endif
 		if (!w->no_gather && !mm_tlb_flush_pending(mm))
