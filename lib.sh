@@ -236,11 +236,13 @@ bring() {
 		--no-recurse-submodules "$1" "+$2:$4"
 }
 
-# mutant NAME: its patch; mutants/BASE has those that are one of their own there
+# mutant NAME: its patch; mutants/BASE has those that are one of their own there, or mutants/FROM, from which BASE was ported
 mutant() {
 	[ -f "$top/mutants/$1.patch" ] ||
 		die "no mutant '$1'" "there are: $(cd "$top/mutants" && printf '%s ' *.patch | sed 's/\.patch//g')"
-	if [ -f "$top/mutants/$base/$1.patch" ]; then say "$top/mutants/$base/$1.patch"; else say "$top/mutants/$1.patch"; fi
+	for any in "$base" $(rows ported | awk -v to="$base" '$1 == to { print $2 }') .; do
+		[ ! -f "$top/mutants/$any/$1.patch" ] || { say "$top/mutants/$any/$1.patch" && return; }
+	done
 }
 
 # detached PLACE COMMIT: a work tree of $tree in PLACE/linux, as COMMIT has it, for kernels that are not the series as it is

@@ -23,7 +23,7 @@ function bound(base, operation, layout, n) {
 	if (operation == "munmap" || operation == "mmap(MAP_FIXED)") {
 		if (layout == "table kept" || layout == "PFN last")
 			return 1
-		return 2 + (base == "mainline" && layout == "apart" ? int((n + n / 512) / 509) : 0)
+		return 2 + (base !~ /^6\.12?$/ && layout == "apart" ? int((n + n / 512) / 509) : 0)
 	}
 	return -1
 }

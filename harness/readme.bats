@@ -50,7 +50,7 @@ commands() {
 
 setup() {
 	setup_project
-	for base in 6.1 mainline; do
+	for base in 6.1 7.2 mainline; do
 		cp -r patches/6.12 "patches/$base"
 		cp -r build/6.12 "build/$base"
 	done
@@ -91,7 +91,7 @@ setup() {
 @test "every command of README" {
 	local command status
 	cp "$project/README.md" .
-	for base in 6.12 6.1 mainline; do
+	for base in 6.12 6.1 7.2 mainline; do
 		BASE=$base make lay refresh
 	done
 	while read -r command; do
