@@ -29,6 +29,7 @@ matrix:            ## the suites on other architectures, compilers, configuratio
 selftests: lay     ## the kernel's own programs that test mm/, before and after the series: same verdicts
 alltests: lay      ## the kernel's own KUnit suites, before and after the series: same verdicts
 soak: lay          ## random calls on mappings that a driver takes back, beside stress-ng
+devices: lay       ## flushes of mappings of real drivers, before and after; they take them back against munmap()
 bench:             ## flushes, IPIs, times and instructions before and after the series
 model:             ## search all states of the model of the race
 audit:             ## the places in each base where a lock goes while a gather is open, against results/audit.md

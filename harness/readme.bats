@@ -80,7 +80,7 @@ setup() {
 	done
 	cp -r "$project/bench" .
 	printf '#!/bin/sh\n' | stand_in gnuplot
-	printf '%s\n' '#!/bin/sh' 'printf "%s\n" "round 5:" "leaks: 0" "stale: 0, leaks: 0" munmap,adjacent,1024,2,6,0,1000 "== pfnmap" "ok 1 one" done >"$3"' >guests/boot
+	printf '%s\n' '#!/bin/sh' 'printf "%s\n" "round 5:" "leaks: 0" "stale: 0, leaks: 0" munmap,adjacent,1024,2,6,0,1000 "device: udmabuf,2,6,1,3,1,3,VM_PFNMAP" "== pfnmap" "ok 1 one" done >"$3"' >guests/boot
 	export HOME=$BATS_TEST_TMPDIR/home
 	mkdir -p "$HOME"
 	ln -s "$work" "$HOME/series"

@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * devices VMAS TRIALS: the only program of a small guest of 4 CPUs with drivers that people have, and QEMU's devices for
+ * them. Of each it maps a page VMAS times, neighbours in address, while threads of the process run on all other CPUs:
+ * 'device: DEVICE,FLUSHES,IPIS,FLUSHES,IPIS,FLUSHES,IPIS,KIND': of one munmap() of all, of one mprotect(), of the exit;
+ * KIND is what the VMAs are.
+ * 'skipped: DEVICE,REASON': this kernel has it not.
+ * 'revoke: DEVICE,HOW,TRIALS,MET,STALE': TRIALS times the driver takes a page back, at any time before, during or after
+ * a munmap() that unlinks it first of FILLERS; MET is how often both ran at the same time. As soon as the driver says
+ * that it has it, the page is overwritten; the trial is stale if a thread that reads all the while reads that.
+ * Last line: 'done'.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dma-heap.h>
+#include <linux/if_packet.h>
+#include <linux/pci_regs.h>
+#include <linux/perf_event.h>
+#include <linux/tcp.h>
+#include <linux/udmabuf.h>
+#include <linux/vfio.h>
+#include <net/if.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAGE		4096UL
+#define HUGE		(512 * PAGE)
+#define ARENA		((char *)0x100000000000UL)
+#define CPUS		4
+#define FILLERS		600
+#define HOLD		10000000UL		/* ticks: a few ms */
+#define OWNED		0UL			/* what the page holds, and what when it was taken back */
+#define POISON		0xdead0000deadUL
+#define PCI		"0000:00:10.0"		/* the ivshmem device, where proofs/devices puts it */
+#define BAR		2			/* its memory */
+#define REGION(index)	((off_t)(index) << 40)	/* of a file of vfio-pci */
+#define RW		(PROT_READ | PROT_WRITE)
+#define LENGTH(array)	(sizeof(array) / sizeof(*(array)))
+
+static int fd, memfd, peer, group = -1;		/* fd: the device at hand */
+static off_t offset;				/* of what is mapped of it */
+static char *buffer;				/* a page */
+static const char *opening;			/* the device that may be missing */
+static jmp_buf missing;
+
+/* Returns @result, which is negative if @what has failed: that ends the guest, or leaves out the device. */
+static long must(long result, const char *what)
+{
+	if (result >= 0)
+		return result;
+	if (opening) {
+		printf("skipped: %s,%s: %s\n", opening, what, strerror(errno));
+		longjmp(missing, 1);
+	}
+	perror(what);
+	reboot(RB_AUTOBOOT);
+	return 0;
+}
+
+static int must_open(const char *path)
+{
+	return must(open(path, O_RDWR | O_SYNC), path);
+}
+
+static void *map(void *at, size_t size, int protection, int flags, int file, off_t from)
+{
+	void *got = mmap(at, size, protection, flags, file, from);
+
+	must(got == MAP_FAILED ? -1 : 0, "mmap");
+	return got;
+}
+
+static void map_shared(char *at, size_t size)
+{
+	map(at, size, RW, MAP_SHARED | MAP_FIXED, fd, offset);
+	*(volatile char *)at;
+}
+
+static void open_udmabuf(void)
+{
+	struct udmabuf_create create = { .memfd = memfd, .size = PAGE };
+
+	fd = must(ioctl(must_open("/dev/udmabuf"), UDMABUF_CREATE, &create), "UDMABUF_CREATE");
+}
+
+static void open_heap(void)
+{
+	struct dma_heap_allocation_data data = { .len = PAGE, .fd_flags = O_RDWR | O_CLOEXEC };
+
+	must(ioctl(must_open("/dev/dma_heap/system"), DMA_HEAP_IOCTL_ALLOC, &data), "DMA_HEAP_IOCTL_ALLOC");
+	fd = data.fd;
+}
+
+static void open_tcp(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t length = sizeof(address);
+	int one = 1, server = must(socket(AF_INET, SOCK_STREAM, 0), "TCP");
+
+	peer = must(socket(AF_INET, SOCK_STREAM, 0), "TCP");
+	must(ioctl(peer, SIOCSIFFLAGS, &lo), "lo");
+	must(bind(server, (void *)&address, length) ?: listen(server, 1), "listen()");
+	must(getsockname(server, (void *)&address, &length), "getsockname()");
+	must(connect(peer, (void *)&address, length), "connect()");
+	must(setsockopt(peer, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)), "SO_ZEROCOPY");
+	fd = must(accept(server, NULL, NULL), "accept()");
+}
+
+/* A page sent by itself without a copy is copied to a page of its own in the loopback, which can be mapped. */
+static void map_tcp(char *at, size_t size)
+{
+	struct tcp_zerocopy_receive receive = { .address = (unsigned long)at, .length = size };
+	struct pollfd readable = { .fd = fd, .events = POLLIN };
+	socklen_t length = sizeof(receive);
+
+	map(at, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+	must(send(peer, buffer, size, MSG_ZEROCOPY), "send()");
+	poll(&readable, 1, -1);
+	must(getsockopt(fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &receive, &length), "TCP_ZEROCOPY_RECEIVE");
+	must(receive.length == size ? 0 : -1, "TCP_ZEROCOPY_RECEIVE maps nothing");
+}
+
+static void open_packet(void)
+{
+	struct tpacket_req ring = {
+		.tp_block_size = PAGE, .tp_block_nr = 1, .tp_frame_size = PAGE, .tp_frame_nr = 1,
+	};
+
+	fd = must(socket(AF_PACKET, SOCK_RAW, 0), "AF_PACKET");
+	must(setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof(ring)), "PACKET_RX_RING");
+}
+
+static void open_perf(void)
+{
+	struct perf_event_attr event = {
+		.type = PERF_TYPE_SOFTWARE, .config = PERF_COUNT_SW_DUMMY, .size = sizeof(event),
+	};
+
+	fd = must(syscall(SYS_perf_event_open, &event, -1, 0, -1, 0), "perf_event_open()");
+}
+
+/* vfio-pci has it disabled while nobody has the device open. */
+static void enable_memory(void)
+{
+	int config = must_open("/sys/bus/pci/devices/" PCI "/config");
+	unsigned short command = PCI_COMMAND_MEMORY;
+
+	must(pwrite(config, &command, sizeof(command), PCI_COMMAND), "config");
+	close(config);
+}
+
+/* What no driver has claimed while nobody uses it through vfio-pci. */
+static void open_mem(void)
+{
+	FILE *file = fopen("/sys/bus/pci/devices/" PCI "/resource", "r");
+	char line[128];
+
+	must(file ? 0 : -1, PCI);
+	for (int i = 0; i <= BAR && fgets(line, sizeof(line), file); i++)
+		offset = strtoul(line, NULL, 16);
+	fclose(file);
+	enable_memory();
+	fd = must_open("/dev/mem");
+}
+
+/* The driver lets go of the device with the last of these. */
+static int vfio_device(void)
+{
+	return must(ioctl(group, VFIO_GROUP_GET_DEVICE_FD, PCI), "VFIO_GROUP_GET_DEVICE_FD");
+}
+
+static void open_vfio(void)
+{
+	int container;
+
+	if (group < 0) {
+		container = must_open("/dev/vfio/vfio");
+		group = must_open("/dev/vfio/noiommu-0");
+		must(ioctl(group, VFIO_GROUP_SET_CONTAINER, &container), "VFIO_GROUP_SET_CONTAINER");
+		must(ioctl(container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU), "VFIO_SET_IOMMU");
+	}
+	fd = vfio_device();
+	offset = REGION(BAR);
+}
+
+/* open() leaves fd and offset for map(). */
+static const struct device {
+	const char *name;
+	void (*open)(void);
+	void (*map)(char *at, size_t size);
+	size_t size;
+} devices[] = {
+	{ "udmabuf", open_udmabuf, map_shared, PAGE },
+	{ "dma-buf system heap", open_heap, map_shared, PAGE },
+	{ "TCP zerocopy receive", open_tcp, map_tcp, PAGE },
+	{ "AF_PACKET ring", open_packet, map_shared, PAGE },
+	{ "perf ring buffer", open_perf, map_shared, 2 * PAGE },
+	{ "/dev/mem of a PCI BAR", open_mem, map_shared, PAGE },
+	{ "vfio-pci", open_vfio, map_shared, PAGE },
+	{ "vfio-pci of 2 MiB each", open_vfio, map_shared, HUGE },
+};
+
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	must(sched_setaffinity(0, sizeof(set), &set), "sched_setaffinity");
+}
+
+static pthread_t spawn(void *(*function)(void *), long arg)
+{
+	pthread_t thread;
+
+	must(-pthread_create(&thread, NULL, function, (void *)arg), "pthread_create");
+	return thread;
+}
+
+static volatile unsigned long turns[CPUS];
+
+static void *spin(void *cpu)
+{
+	pin((long)cpu);
+	for (;;)
+		turns[(long)cpu]++;
+	return NULL;
+}
+
+/* What a process and its child have in common. */
+static struct {
+	long flushes, ipis;	/* remote ones, so far and then since then */
+	const char *kind;
+} *shared;
+
+static long counter(const char *name)
+{
+	FILE *file = fopen("/proc/vmstat", "r");
+	long count = -1, found;
+	char line[128];
+
+	must(file ? 0 : -1, "/proc/vmstat");
+	while (fscanf(file, "%127s %ld", line, &found) == 2)
+		if (!strcmp(line, name))
+			count = found;
+	fclose(file);
+	return must(count, name);
+}
+
+static void take_counts(void)
+{
+	shared->flushes = counter("nr_tlb_remote_flush") - shared->flushes;
+	shared->ipis = counter("nr_tlb_remote_flush_received") - shared->ipis;
+}
+
+/* Says what the VMA at ARENA is, by its flags. */
+static void find_kind(void)
+{
+	FILE *file = fopen("/proc/self/smaps", "r");
+	char line[512];
+	int here = 0;
+
+	must(file ? 0 : -1, "/proc/self/smaps");
+	while (fgets(line, sizeof(line), file)) {
+		here |= strtoul(line, NULL, 16) == (unsigned long)ARENA;
+		if (here && !strncmp(line, "VmFlags:", 8))
+			break;
+	}
+	fclose(file);
+	shared->kind = strstr(line, " pf") ? "VM_PFNMAP" : strstr(line, " mm") ? "VM_MIXEDMAP" : "neither";
+}
+
+enum operation { MUNMAP, MPROTECT, EXIT, OPERATIONS };
+
+/* In a process of its own, whose other threads keep all other CPUs busy. */
+static void operate(const struct device *device, enum operation operation, long vmas)
+{
+	/* Copies this process's pages while that takes no flush. */
+	counter("nr_tlb_remote_flush");
+	for (long cpu = 1; cpu < CPUS; cpu++)
+		spawn(spin, cpu);
+	for (long i = 0; i < vmas; i++)
+		device->map(ARENA + i * device->size, device->size);
+	find_kind();
+	for (int i = 1; i < CPUS; i++)
+		for (unsigned long seen = turns[i]; turns[i] == seen;)
+			;
+	take_counts();
+	if (operation == MUNMAP)
+		must(munmap(ARENA, vmas * device->size), "munmap");
+	if (operation == MPROTECT)
+		must(mprotect(ARENA, vmas * device->size, PROT_NONE), "mprotect");
+	if (operation != EXIT)
+		take_counts();
+	_exit(0);
+}
+
+static void count(const struct device *device, enum operation operation, long vmas)
+{
+	pid_t child;
+
+	shared->flushes = shared->ipis = 0;
+	child = must(fork(), "fork");
+	if (!child)
+		operate(device, operation, vmas);
+	must(waitpid(child, NULL, 0), "waitpid");
+	if (operation == EXIT)
+		take_counts();
+	printf(",%ld,%ld", shared->flushes, shared->ipis);
+}
+
+/*
+ * How a driver takes back what is mapped, and gives it again. Low power keeps only user space from the page. What the
+ * command register turns off cannot be written meanwhile, but reads as all ones.
+ */
+static void write_page(unsigned long word)
+{
+	must(pwrite(fd, &word, sizeof(word), REGION(BAR)), "pwrite");
+}
+
+static void low_power(unsigned int feature)
+{
+	struct vfio_device_feature enter = { .argsz = sizeof(enter), .flags = VFIO_DEVICE_FEATURE_SET | feature };
+
+	must(ioctl(fd, VFIO_DEVICE_FEATURE, &enter), "VFIO_DEVICE_FEATURE");
+}
+
+static void take_low_power(void)
+{
+	low_power(VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+	write_page(POISON);
+}
+
+static void give_low_power(void)
+{
+	write_page(OWNED);
+	low_power(VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
+}
+
+static void set_command(unsigned short command)
+{
+	must(pwrite(fd, &command, sizeof(command), REGION(VFIO_PCI_CONFIG_REGION_INDEX) + PCI_COMMAND), "pwrite");
+}
+
+static void take_command(void) { set_command(0); }
+static void give_command(void) { set_command(PCI_COMMAND_MEMORY); }
+
+static const struct way {
+	const char *device, *how;
+	void (*open)(void);
+	void (*take)(void);
+	void (*give)(void);
+} ways[] = {
+	{ "vfio-pci", "enters low power", open_vfio, take_low_power, give_low_power },
+	{ "vfio-pci", "memory disabled in the command register", open_vfio, take_command, give_command },
+};
+
+static const struct way *way;
+static volatile int reading, stale, stop;
+static volatile unsigned long due, from, to;	/* ticks: when to take it back, and when that was */
+static sigjmp_buf fault;
+
+/* The processor's clock: the kernel has no fine one here. */
+static unsigned long ticks(void) { return __builtin_ia32_rdtsc(); }
+
+static void on_fault(int signal)
+{
+	(void)signal;
+	siglongjmp(fault, 1);
+}
+
+static void *read_on(void *cpu)
+{
+	volatile unsigned long *word = (unsigned long *)ARENA;
+
+	pin((long)cpu);
+	if (!sigsetjmp(fault, 0)) {
+		while (!stop && !stale) {
+			stale = *word != OWNED;
+			reading = 1;
+		}
+	}
+	reading = 0;
+	return NULL;
+}
+
+static void *take_back(void *cpu)
+{
+	pin((long)cpu);
+	while (ticks() < due)
+		;
+	from = ticks();
+	way->take();
+	to = ticks();
+	while (reading && ticks() < to + HOLD)
+		;
+	way->give();
+	return NULL;
+}
+
+/* Returns whether munmap() and the driver ran at the same time. @length: ticks that munmap() takes. */
+static int trial(unsigned long *length)
+{
+	unsigned long begun, ended;
+	pthread_t reader, revoker;
+
+	stop = 0;
+	due = -1;
+	map_shared(ARENA, PAGE);
+	/* Neighbours that are not contiguous in the file stay apart. */
+	for (long i = 1; i <= FILLERS; i++)
+		map(ARENA + i * PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, memfd, 0);
+	revoker = spawn(take_back, 2);
+	reader = spawn(read_on, 3);
+	while (!reading)
+		sched_yield();
+	begun = ticks() + *length / 2;
+	due = ticks() + *length * (rand() % 1024) / 512;
+	while (ticks() < begun)
+		;
+	begun = ticks();
+	must(munmap(ARENA, (1 + FILLERS) * PAGE), "munmap");
+	ended = ticks();
+	pthread_join(revoker, NULL);
+	stop = 1;
+	pthread_join(reader, NULL);
+	*length = ended - begun;
+	return from < ended && to > begun;
+}
+
+static void run_trials(long trials)
+{
+	unsigned long length = 1 << 20;
+	long met = 0, stales = 0;
+
+	for (long i = 0; i < trials; i++) {
+		stale = 0;
+		met += trial(&length);
+		stales += stale;
+	}
+	printf("revoke: %s,%s,%ld,%ld,%ld\n", way->device, way->how, trials, met, stales);
+}
+
+/* Whether the device is there. */
+static int try_open(const char *name, void (*open_device)(void))
+{
+	if (setjmp(missing)) {
+		opening = NULL;
+		return 0;
+	}
+	opening = name;
+	offset = 0;
+	open_device();
+	opening = NULL;
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction action = { .sa_handler = on_fault, .sa_flags = SA_NODEFER };
+	long vmas = argc > 1 ? atol(argv[1]) : 256, trials = argc > 2 ? atol(argv[2]) : 10;
+
+	setlinebuf(stdout);
+	must(mount("proc", "/proc", "proc", 0, NULL), "/proc");
+	must(mount("sysfs", "/sys", "sysfs", 0, NULL), "/sys");
+	must(mount("devtmpfs", "/dev", "devtmpfs", 0, NULL), "/dev");
+	buffer = map(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	shared = map(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	memfd = must(memfd_create("page", MFD_ALLOW_SEALING), "memfd_create");
+	must(ftruncate(memfd, PAGE), "ftruncate");
+	must(fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK), "F_ADD_SEALS");
+	pin(0);
+	for (size_t i = 0; i < LENGTH(devices); i++) {
+		if (!try_open(devices[i].name, devices[i].open))
+			continue;
+		printf("device: %s", devices[i].name);
+		for (int operation = 0; operation < OPERATIONS; operation++)
+			count(&devices[i], operation, vmas);
+		printf(",%s\n", shared->kind);
+		close(fd);
+	}
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	for (way = ways; way < ways + LENGTH(ways); way++) {
+		if (!try_open(way->device, way->open))
+			continue;
+		run_trials(trials);
+		close(fd);
+	}
+	printf("done\n");
+	reboot(RB_AUTOBOOT);
+	return 0;
+}
