@@ -2,8 +2,8 @@
 /*
  * The only program of a small guest with /dev/mixed (mixed_device.c). Threads of it keep all other CPUs busy while it
  * unmaps, maps over, protects, moves and drops mappings of raw page frames, and prints for each what the kernel counted
- * meanwhile (/proc/vmstat, with CONFIG_DEBUG_TLBFLUSH; arm64 counts nothing), and the time in ticks of the processor's
- * own counter, as the kernel has no fine clock under qboot.
+ * meanwhile (/proc/vmstat, with CONFIG_DEBUG_TLBFLUSH; arm64 and riscv count nothing), and the time in ticks of the
+ * processor's own counter, as the kernel has no fine clock under qboot.
  * A line: operation,layout,VMAs,flushes,IPIs,pages invalidated one by one,ticks.
  * The guest ends when it has printed 'done', or an error.
  */
@@ -28,7 +28,8 @@
 #define ELSEWHERE	((char *)0x200000000000UL)
 
 /*
- * DEVICE: physical memory that the kernel was told to leave alone, 64 MiB. COUNTED: whether it counts flushes.
+ * DEVICE: physical memory that the kernel was told to leave alone, or the flash of riscv's board, 64 MiB. COUNTED:
+ * whether it counts flushes.
  * An emulator that runs the CPUs by turns goes on to the next one at relax().
  */
 #ifdef __x86_64__
@@ -36,6 +37,18 @@
 #define COUNTED		1
 static unsigned long ticks(void) { return __builtin_ia32_rdtsc(); }
 static void relax(void) { __builtin_ia32_pause(); }
+#elif defined(__riscv)
+#define DEVICE		0x20000000UL
+#define COUNTED		0
+static unsigned long ticks(void)
+{
+	unsigned long now;
+
+	asm volatile("rdinstret %0" : "=r" (now));
+	return now;
+}
+
+static void relax(void) { }
 #else
 #define DEVICE		0x70000000UL
 #define COUNTED		0

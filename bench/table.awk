@@ -41,9 +41,12 @@ function row(first, cells,    b) {
 	print ""
 }
 
-# A table of what one CPU executes in the guest @guest
-function instructions(guest, title, unit,    i, b, was, is) {
-	row(title, " %s: " unit " | of before |")
+# A table of what one CPU of @arch executes in the guest @guest
+function instructions(arch, guest,    i, b, was, is) {
+	if (!counted[guest])
+		return
+	print ""
+	row(arch ", 1 CPU: operation, layout, VMAs", " %s: instructions | of before |")
 	row("---", "---|---|")
 	for (i = 1; i <= counted[guest]; i++) {
 		printf "| %s |", icounts[guest, i]
@@ -58,10 +61,10 @@ function instructions(guest, title, unit,    i, b, was, is) {
 		}
 		print ""
 	}
-}
-
-# The last row of such a table
-function larger(arch,    b) {
+	printf "| most that two boots of one kernel differ by |"
+	for (b = 1; b <= bases; b++)
+		printf " %d | %.4f |", apart[base[b], guest], 1 + part[base[b], guest]
+	print ""
 	printf "| bytes of `vmlinux` more (bloat-o-meter) |"
 	for (b = 1; b <= bases; b++)
 		printf " %s | |", (base[b], arch) in bytes ? bytes[base[b], arch] : "-"
@@ -116,14 +119,8 @@ $3 ~ /icount/ {
 		icounts[$3, ++counted[$3]] = case_
 	if (!(($1, $2, $3, case_) in count) || $11 < count[$1, $2, $3, case_])
 		count[$1, $2, $3, case_] = $11
-	next
-}
-# What ratio() knows under a name of its own
-$3 == "arm64" {
-	case_ = "arm64 " case_
-	if (!seen_case[case_]++)
-		arm64[++arm64s] = case_
-	ticks[$1, $2, $4, case_] = ticks[$1, $2, $4, case_] " " $11
+	if (!(($1, $2, $3, case_, $4) in boot) || $11 < boot[$1, $2, $3, case_, $4])
+		boot[$1, $2, $3, case_, $4] = $11
 	next
 }
 {
@@ -141,6 +138,14 @@ $3 == 4 {
 	ticks[$1, $2, $4, case_] = ticks[$1, $2, $4, case_] " " $11
 }
 END {
+	for (any in boot) {
+		split(any, key, SUBSEP)
+		more = boot[any] - count[key[1], key[2], key[3], key[4]]
+		if (more > apart[key[1], key[3]])
+			apart[key[1], key[3]] = more
+		if (more / boot[any] > part[key[1], key[3]])
+			part[key[1], key[3]] = more / boot[any]
+	}
 	row("4 CPUs: operation, layout, VMAs", " %s: flushes | IPIs received | times as fast |")
 	row("---", "---|---|---|")
 	for (i = 1; i <= n; i++) {
@@ -162,23 +167,9 @@ END {
 		}
 		print ""
 	}
-	print ""
-	instructions("icount", "1 CPU: operation, layout, VMAs", "instructions")
-	larger("x86_64")
-	if (arm64s) {
-		print ""
-		row("arm64, 4 CPUs: operation, layout, VMAs", " %s: times as fast |")
-		row("---", "---|")
-		for (i = 1; i <= arm64s; i++) {
-			printf "| %s |", substr(arm64[i], 7)
-			for (b = 1; b <= bases; b++)
-				printf " %s |", (base[b], "after", 1, arm64[i]) in ticks ? times(base[b], arm64[i]) : "-"
-			print ""
-		}
-		print ""
-		instructions("arm64-icount", "arm64, 1 CPU: operation, layout, VMAs", "instructions, in 16")
-		larger("arm64")
-	}
+	instructions("x86_64", "icount")
+	instructions("arm64", "arm64-icount")
+	instructions("riscv", "riscv-icount")
 	curves("flushes", "1 4 16 64 256 1024 4096")
 	curves("ipis", "2 4 8")
 	for (operation in speedup)

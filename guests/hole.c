@@ -4,7 +4,8 @@
  * thread reads a page of a VM_MIXEDMAP VMA, another drops it by one of the WAYS into a gather that outlives the lock of
  * the VMA, munmap() unlinks the VMA meanwhile, and as soon as nobody maps the device any more it takes its memory back.
  * If the reader still reads what nobody may reach now, the trial is stale.
- * munmap() comes to a VMA of the gate next, and waits there until the memory has been taken back.
+ * munmap() comes to a VMA of the gate next, and waits there until the memory has been taken back. Nothing waits for a
+ * timer, and nothing is left to luck: another CPU sees the page go, and wakes munmap() right then.
  * Prints a line for each way: 'way: NAME,TRIALS,DROPPED,STALE'; DROPPED is how often the kernel let it drop something.
  * Then, what the cure costs: 'flushes: OPERATION,VMAS,ALONE,MET', of an operation on VMAs with one page each, alone and
  * while another gather of the process is open.
@@ -30,7 +31,6 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "pfn_device.h"
@@ -39,15 +39,14 @@
 #define TABLE		(512 * PAGE)	/* what one page table maps */
 #define ARENA		((char *)0x100000000000UL)
 #define ELSEWHERE	((char *)0x200000000000UL)
-#define TABLES		480UL		/* of a VMA that takes long to drop; more than 500 would be flushed halfway */
-#define RANGES		1024		/* of one process_madvise() */
-#define REVOKES		3		/* while munmap() waits */
+#define NEXT		(ELSEWHERE + PAGE)	/* the other range of process_madvise() */
+#define REVOKES		50		/* at most, until the reader has seen one */
 #define RW		(PROT_READ | PROT_WRITE)
 
 /*
- * ONE: madvise() of one VMA. munmap() runs on the same CPU with a higher priority: it comes while the VMA is locked,
- * waits for the lock, and then goes first.
- * MANY: process_madvise() of many ranges, of which that page is the first; munmap() comes after that, in the same way.
+ * ONE: madvise() of one VMA with two page tables. munmap() runs on the same CPU with a higher priority: it is woken
+ * between these tables, while the VMA is locked, waits for the lock, and then goes first.
+ * MANY: process_madvise() of two ranges, of which that page is the first; munmap() is woken between them.
  * EVENT: madvise() of several VMAs, the last of which has a userfaultfd whose events nobody reads for a while.
  * HELD_OPEN: the device does what madvise() would do, on any kernel.
  */
@@ -55,6 +54,8 @@ enum way { ONE, MANY, EVENT, HELD_OPEN, WAYS };
 static const char * const ways[WAYS] = {
 	"one madvise()", "process_madvise()", "userfaultfd_remove()", "a gather of the device",
 };
+
+static bool preempts(enum way way) { return way == ONE || way == MANY; }
 
 static enum way way;
 static int device, gate, uffd, self;
@@ -82,6 +83,9 @@ static void on_cpu(int cpu)
 		fail("sched_setaffinity");
 }
 
+/* Where the CPUs run by turns, it is that of another one now. */
+static void relax(void) { __builtin_ia32_pause(); }
+
 static __thread sigjmp_buf fault;
 
 static void on_fault(int signal)
@@ -99,6 +103,7 @@ static void read_page(void)
 		while (!stop && !stale) {
 			stale = *word == POISON;
 			reading = 1;
+			relax();
 		}
 	}
 	reading = 0;
@@ -108,25 +113,22 @@ static void keep_gate(void)
 {
 	on_cpu(0);
 	/* Where munmap() sleeps, the drop goes on. */
-	if (ioctl(gate, way == ONE || way == MANY ? SHUT_AWAKE : SHUT, HELD_MS))
+	if (ioctl(gate, preempts(way) ? SHUT_AWAKE : SHUT, HELD_MS))
 		fail("/dev/gate");
 }
 
 static long drop_ranges(void)
 {
-	struct iovec ranges[RANGES] = { { ARENA, PAGE } };
+	struct iovec ranges[] = { { ARENA, PAGE }, { NEXT, PAGE } };
 
-	/* Each of these takes a while, and drops nothing. */
-	for (int i = 1; i < RANGES; i++)
-		ranges[i] = (struct iovec){ ELSEWHERE, TABLE - PAGE };
-	return syscall(SYS_process_madvise, self, ranges, RANGES, MADV_DONTNEED, 0);
+	return syscall(SYS_process_madvise, self, ranges, 2, MADV_DONTNEED, 0);
 }
 
 static void drop(void)
 {
 	long ret;
 
-	on_cpu(way == ONE || way == MANY ? 1 : 0);
+	on_cpu(preempts(way) ? 1 : 0);
 	switch (way) {
 	case ONE:
 		ret = madvise(ARENA, length, MADV_DONTNEED);
@@ -144,10 +146,40 @@ static void drop(void)
 	dropped = ret >= 0 ? 1 : -errno;
 }
 
+static void await_held(int file, int what)
+{
+	while (!(ioctl(file, HELD) & what))
+		relax();
+}
+
+/* Until the page has gone into a gather that is still open, or the call has failed. */
+static void await_drop(void)
+{
+	struct pollfd events = { .fd = uffd, .events = POLLIN };
+
+	switch (way) {
+	case ONE:
+	case MANY:
+		if (ioctl(device, AWAIT_GONE, HELD_MS))
+			fail("AWAIT_GONE");
+		break;
+	case EVENT:
+		if (poll(&events, 1, 10000) != 1)
+			fail("no event");
+		break;
+	default:
+		await_held(device, DROPPED);
+	}
+}
+
 static void take_back(void)
 {
+	struct watch watch = { (unsigned long)ARENA, (unsigned long)(way == ONE ? ARENA + TABLE : NEXT) };
+
 	on_cpu(2);
-	for (int i = 0; i < REVOKES && reading && ioctl(device, AWAIT_UNLINKED, HELD_MS) == 1; i++)
+	if (preempts(way) && ioctl(device, WAKE_WHEN_GONE, &watch))
+		fail("WAKE_WHEN_GONE");
+	for (int i = 0; i < REVOKES && reading && !stale && ioctl(device, AWAIT_UNLINKED, HELD_MS) == 1; i++)
 		if (ioctl(device, REVOKE, 1) < 0)
 			fail("/dev/pfn");
 	ioctl(gate, RELEASE);
@@ -190,35 +222,21 @@ static void watch_events(char *at)
 
 static void map_all(void)
 {
-	length = way == ONE ? TABLES * TABLE : PAGE;
+	length = way == ONE ? TABLE + PAGE : PAGE;
 	map(ARENA, length, MAP_SHARED, device, FRAMES);
 	map(ARENA + length, PAGE, MAP_SHARED, gate, 0);
 	if (way == ONE)
-		for (size_t at = TABLE; at < length; at += TABLE)
-			ARENA[at] = 0;
+		ARENA[TABLE] = 0;
 }
 
-/* Until the page has gone into a gather that is still open, or the call has failed. */
-static void await_drop(void)
+static void start_reader(void)
 {
-	struct pollfd events = { .fd = uffd, .events = POLLIN };
-	unsigned char there;
-
-	switch (way) {
-	case ONE:
-	case MANY:
-		do {
-			nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
-		} while (!dropped && !mincore(ARENA, PAGE, &there) && there & 1);
-		break;
-	case EVENT:
-		if (poll(&events, 1, 10000) != 1)
-			fail("no event");
-		break;
-	default:
-		while (!(ioctl(device, HELD) & DROPPED))
-			;
-	}
+	reading = 0;
+	stale = 0;
+	stop = 0;
+	sem_post(&go[READER]);
+	while (!reading)
+		relax();
 }
 
 /* Returns whether it was stale. */
@@ -227,24 +245,20 @@ static int trial(void)
 	struct uffd_msg message;
 
 	dropped = 0;
-	reading = 0;
-	stale = 0;
-	stop = 0;
 	map_all();
 	if (way == EVENT)
 		watch_events(ARENA + length + PAGE);
 
-	sem_post(&go[READER]);
-	while (!reading)
-		sched_yield();
+	start_reader();
 	sem_post(&go[KEEPER]);
-	while (!(ioctl(gate, HELD) & GATE))
-		sched_yield();
-	if (way == ONE || way == MANY)
+	await_held(gate, GATE);
+	sem_post(&go[REVOKER]);
+	if (preempts(way)) {
+		await_held(device, WATCHED);
 		set_priority(SCHED_FIFO, 1);
+	}
 	sem_post(&go[DROPPER]);
 	await_drop();
-	sem_post(&go[REVOKER]);
 	if (munmap(ARENA, length + PAGE))
 		fail("munmap");
 	set_priority(SCHED_OTHER, 0);
@@ -294,8 +308,7 @@ static long count(int operation, int vmas, bool met)
 	}
 	if (met) {
 		sem_post(&go[DROPPER]);
-		while (!(ioctl(device, HELD) & DROPPED))
-			sched_yield();
+		await_held(device, DROPPED);
 	}
 	before = flushes();
 	if (operation == PROTECT)
@@ -322,14 +335,9 @@ static void count_all(void)
 	way = HELD_OPEN;
 	dropped_page = ELSEWHERE + TABLE;
 	watched = ELSEWHERE + TABLE - PAGE;
-	reading = 0;
-	stale = 0;
-	stop = 0;
 	map(ARENA + TABLE - PAGE, PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ARENA[TABLE - PAGE] = 0;
-	sem_post(&go[READER]);
-	while (!reading)
-		sched_yield();
+	start_reader();
 	for (int i = 0; i < OPERATIONS; i++)
 		for (int j = 0; j < 3; j++)
 			printf("flushes: %s,%d,%ld,%ld\n", operations[i], numbers[j], count(i, numbers[j], false),
@@ -358,8 +366,8 @@ int main(int argc, char **argv)
 	self = syscall(SYS_pidfd_open, getpid(), 0);
 	sigaction(SIGSEGV, &action, NULL);
 	sigaction(SIGBUS, &action, NULL);
-	/* The table of what process_madvise() goes through stays. */
-	map(ELSEWHERE, TABLE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* The table of the other range stays. It is no huge page, which would begin before it. */
+	map(NEXT, TABLE - PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ELSEWHERE[TABLE - 1] = 0;
 
 	on_cpu(1);

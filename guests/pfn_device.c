@@ -10,6 +10,7 @@
  * /dev/gate maps nothing. While it is shut nobody can unlink a VMA of it: munmap() waits there with what it has
  * unlinked before, long enough for the frames to be taken back.
  */
+#include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/init.h>
@@ -17,6 +18,7 @@
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/rwsem.h>
+#include <linux/uaccess.h>
 
 #include <asm/tlb.h>
 
@@ -30,7 +32,8 @@ static DECLARE_RWSEM(revoke_lock);
 static unsigned long revoked, revoked_end;	/* frames, under revoke_lock */
 static unsigned long *frames;
 
-static atomic_t held;	/* DROPPED | GATE */
+static atomic_t held;	/* DROPPED | GATE | WATCHED */
+static DECLARE_COMPLETION(gone);
 
 /* Keeps what the caller has for @ms ms, or until RELEASE. */
 static void hold(int what, unsigned long ms, bool awake)
@@ -119,6 +122,7 @@ static long await_unlinked(struct file *file, unsigned long ms)
 		if (time_after(jiffies, end))
 			return 0;
 		cond_resched();
+		cpu_relax();
 	}
 	return 1;
 }
@@ -150,6 +154,57 @@ static long drop(unsigned long addr)
 	return 0;
 }
 
+/* The entry of the lowest table above @addr, or NULL. */
+static pmd_t *find_pmd(unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset(current->mm, addr);
+	p4d_t *p4d = pgd_none(*pgd) ? NULL : p4d_offset(pgd, addr);
+	pud_t *pud = !p4d || p4d_none(*p4d) ? NULL : pud_offset(p4d, addr);
+	pmd_t *pmd = !pud || pud_none(*pud) ? NULL : pmd_offset(pud, addr);
+
+	return !pmd || pmd_none(*pmd) ? NULL : pmd;
+}
+
+/* A table that madvise() has emptied may have gone, too. */
+static bool mapped(unsigned long addr)
+{
+	pmd_t *pmd = find_pmd(addr);
+	bool mapped = false;
+	pte_t *pte;
+
+	if (pmd) {
+		pte = pte_offset_map(pmd, addr);
+		mapped = pte && pte_present(*pte);
+		if (pte)
+			pte_unmap(pte);
+	}
+	return mapped;
+}
+
+static long wake_when_gone(const struct watch __user *user)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(HELD_MS);
+	struct watch watch;
+	spinlock_t *lock;	/* of that table */
+	pmd_t *pmd;
+	pte_t *pte;
+
+	if (copy_from_user(&watch, user, sizeof(watch)))
+		return -EFAULT;
+	pmd = find_pmd(watch.next);
+	pte = pmd ? pte_offset_map_lock(current->mm, pmd, watch.next, &lock) : NULL;
+	if (!pte)
+		return -EINVAL;
+	atomic_or(WATCHED, &held);
+	while (mapped(watch.page) && time_before(jiffies, end))
+		cpu_relax();
+	/* Who spins for the lock is preempted as soon as he has it no more. */
+	complete(&gone);
+	pte_unmap_unlock(pte, lock);
+	atomic_andnot(WATCHED, &held);
+	return 0;
+}
+
 static long held_ioctl(unsigned int cmd)
 {
 	switch (cmd) {
@@ -171,6 +226,10 @@ static long pfn_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return await_unlinked(file, arg);
 	case DROP_OPEN:
 		return drop(arg);
+	case WAKE_WHEN_GONE:
+		return wake_when_gone((const struct watch __user *)arg);
+	case AWAIT_GONE:
+		return wait_for_completion_timeout(&gone, msecs_to_jiffies(arg)) ? 0 : -ETIME;
 	}
 	return held_ioctl(cmd);
 }

@@ -10,14 +10,23 @@
 #define REVOKE		0x5000U	/* + first frame, count: taken back; how many somebody wrote to meanwhile */
 #define AWAIT_UNLINKED	0x5100U	/* ms: until nobody maps the file, as i_mmap has it; 1 if so, 0 if it took too long */
 #define DROP_OPEN	0x5101U	/* address: drops its page, and its lock, and keeps the gather open; until RELEASE */
+#define WAKE_WHEN_GONE	0x5106U	/* address of a struct watch: wakes who is in AWAIT_GONE */
+#define AWAIT_GONE	0x5107U	/* ms, at most */
+
+/* Until the page at 'page' has gone, nobody gets at the page table that maps 'next'; who does must wait for the wake-up. */
+struct watch {
+	unsigned long page, next;
+};
+
 /* of /dev/gate: nobody unlinks a VMA of it for that many ms, or until RELEASE */
 #define SHUT		0x5102U
 #define SHUT_AWAKE	0x5103U	/* the same without sleep: who waits for the lock spins, too */
 /* of both */
-#define HELD		0x5104U	/* whether DROP_OPEN, SHUT or SHUT_AWAKE has come so far: DROPPED | GATE */
+#define HELD		0x5104U	/* what has come so far of DROP_OPEN, SHUT or SHUT_AWAKE, WAKE_WHEN_GONE: as follows */
 #define RELEASE		0x5105U
 #define DROPPED		1
 #define GATE		2
-#define HELD_MS		200	/* at most */
+#define WATCHED		4
+#define HELD_MS		2000	/* at most */
 
 #endif
