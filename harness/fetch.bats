@@ -72,7 +72,8 @@ point_apt_at() {
 intact() { (cd build/6.12 && sha256sum -c source); }
 
 @test "the package comes from the machine's mirror, verified, and is fetched once" {
-	make get
+	mkdir build
+	sealed build -- make get
 	intact
 	run -0 make get
 	[ -z "$output" ]
@@ -80,7 +81,7 @@ intact() { (cd build/6.12 && sha256sum -c source); }
 
 @test "make lay UPDATE=1 asks the mirror again" {
 	make lay
-	run -0 make lay UPDATE=1
+	run -0 sealed build -- make lay UPDATE=1
 	intact
 	point_apt_at http://127.0.0.1:9
 	run ! make lay UPDATE=1

@@ -109,6 +109,33 @@ stand_in() {
 	chmod +x "$BATS_TEST_TMPDIR/bin/$1"
 }
 
+# Mount namespaces take root, and not every container lets it have them.
+can_seal() { unshare -m mount --make-rprivate / 2>/dev/null; }
+
+# sealed PLACE... -- COMMAND...: where nothing but PLACEs can be written; where that cannot be had, COMMAND as ever
+sealed() {
+	local places=()
+	while [ "$1" != -- ]; do
+		places+=("$1")
+		shift
+	done
+	shift
+	can_seal || { "$@"; return; }
+	# shellcheck disable=SC2016 # another shell expands it
+	places="${places[*]}" unshare -m sh -ec '
+		mount --make-rprivate /
+		for at in $(awk "{ print \$5 }" /proc/self/mountinfo | grep -vE "^/(proc|sys)"); do
+			mount -o remount,bind,ro "$at"
+		done
+		for at in $places; do
+			mount --bind "$at" "$at"
+			mount -o remount,bind,rw "$at"
+		done
+		cd "$PWD"
+		unset places
+		exec "$@"' sh "$@"
+}
+
 # interrupted_at PATTERN COMMAND...: ^C, as a terminal sends it to all of COMMAND, once there is such a file.
 # A job that runs in the background, as in many a CI, is started with SIGINT ignored, and so would COMMAND be.
 interrupted_at() {

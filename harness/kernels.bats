@@ -178,9 +178,10 @@ offered() {
 		mv "\$package" package.deb
 	EOF
 	echo : >trees/get
+	touch "$BATS_TEST_TMPDIR/downloads"
 	offered 6.12.8-1
 	offered 6.12.9-1
-	run -0 proofs/kernels
+	run -0 sealed build "$BATS_TEST_TMPDIR/downloads" -- proofs/kernels
 	has "2 passed, 0 failed"
 	has "6.12.9-1"
 	offered 6.12.7-1 20

@@ -32,8 +32,8 @@ carried() {
 }
 
 @test "port: a new base gets the series" {
-	make port FROM=6.12 TO=6.1
-	make refresh BASE=6.1
+	sealed build -- make port FROM=6.12 TO=6.1
+	sealed build patches tables -- make refresh BASE=6.1
 	[ "$(ls patches/6.1)" = "0001-mm-ten.patch"$'\n'"0002-tlb-twenty.patch" ]
 	grep -qx ten "$other/mm/memory.c"
 	grep -qx fifteen "$other/mm/memory.c"
@@ -59,7 +59,7 @@ carried() {
 	grep -q 'of 6.1 alone' patches/6.1/0001-mm-ten.patch
 	git add -A
 	git commit -qm 'both'
-	run -0 make port FROM=6.12 TO=6.1
+	run -0 sealed build tables -- make port FROM=6.12 TO=6.1
 	has "6.1 has all of 6.12 already"
 }
 

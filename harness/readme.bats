@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck disable=SC2154,SC2016 # fixture.bash sets them; quoted is as it must be
-# Every command that README shows does what it says, on a kernel of a few files, with stand-ins for the compiler's work,
-# for QEMU, and for the tools of others.
+# Every command that README shows, and every other target, does what it says and writes nothing else, on a kernel of a few
+# files, with stand-ins for the compiler's work, for QEMU, and for the tools of others.
 
 load fixture
 
@@ -11,7 +11,8 @@ eval "plain_$(declare -f kernel)"
 # A kernel that has what 'make check' and 'make send-dry-run' call in it, and whose image is its mm/memory.c.
 kernel() {
 	plain_kernel "$@"
-	mkdir -p "$1/scripts" "$1/include/linux" "$1/lib/kunit" "$1/tools/testing/selftests/mm"
+	mkdir -p "$1/scripts" "$1/include/linux" "$1/lib/kunit" "$1/tools/testing/selftests/mm" "$1/tools/memory-model"
+	touch "$1/tools/memory-model/linux-kernel.cfg"
 	touch "$1/tools/testing/selftests/mm/pfnmap.c"
 	echo '$(OUTPUT)/pfnmap: ; install -m 755 /dev/null $@' >"$1/tools/testing/selftests/mm/Makefile"
 	echo vm_flags_set >"$1/include/linux/mm.h"
@@ -33,19 +34,27 @@ kernel() {
 	find "$1" -exec touch -h -d @1700000000 {} +
 }
 
-# These are run elsewhere: by 'make test', which also runs this file, in fetch.bats, in port.bats and in series.bats.
-elsewhere='make test
-make series
-make model
-make audit
-make lay UPDATE=1
+# These are run, as sealed as here, in series.bats and port.bats.
+elsewhere='make series
+make port
 make port FROM=6.12 TO=6.1'
 
 commands() {
 	{
 		sed -n -E 's/^    ((make|git|\.\/)( .*)?)$/\1/p' "$project/README.md"
 		grep -oE '`make[^`]*`' "$project/README.md" | tr -d '`'
+		sed -n 's/^\([a-z-]*\):.* ## .*/make \1/p' Makefile | grep -vxE 'make (apply|race|soak|clean|distclean)'
 	} | sed 's/ *#.*//; s/ARCH=$/ARCH=um/; s/^make race/& ARCH=arm64/' | sort -u
+}
+
+# may_write COMMAND: where it may, beside build/
+may_write() {
+	case $1 in
+	'make apply'*) echo "$HOME/linux" ;;
+	'git am'*) echo "$HOME/other" ;;
+	'make bench' | 'make cases' | 'make devices' | 'make matrix' | 'make mutants') echo "$work/results" ;;
+	'make refresh') echo "$work/patches" ;;
+	esac
 }
 
 setup() {
@@ -57,7 +66,7 @@ setup() {
 	sed -i 's/\*\*\* .* HERE \*\*\*/ten and twenty/' patches/*/0000-*
 	mkdir mutants model
 	printf '%s\n' '--- a/mm/memory.c' '+++ b/mm/memory.c' '@@ -1,2 +1,3 @@' ' 1' '+mutated' ' 2' |
-		tee mutants/no-hook.patch >mutants/rearming-out.patch
+		tee mutants/{no-hook,end-says-nothing,start-of-another-clears,no-cure}.patch >mutants/free-then-flush.patch
 	# The source is here, and the tools are stand-ins; that a missing one is named is another test.
 	sed -i '/^#/!d' tables/packages
 	sed -i '/^um \|^x86_64-kasan /!d' tables/jobs
@@ -65,6 +74,16 @@ setup() {
 	printf '%s\n' '#!/bin/sh' 'echo 1 passed, 0 failed' | tee proofs/lint proofs/harness proofs/kernels >model/check-code.sh
 	chmod +x model/check-code.sh
 	printf '%s\n' '#!/bin/sh' 'echo 1..1; echo ok 1 all' | stand_in bats
+	# A design that holds, and a base with one place to look at.
+	printf '#!/bin/sh\n' >machine/herd7
+	mkdir -p model/litmus build/herd
+	touch model/tlb.pml model/litmus/two
+	printf '%s\n' 'one 1,1,1 holds' 'two two Never' >model/cases
+	printf '%s\n' '#!/bin/sh' 'echo Observation two Never 0 1' >build/herd/herd7
+	chmod +x build/herd/herd7
+	printf '%s\n' '#!/bin/sh' "echo '#include <stdio.h>' >pan.c" "echo 'int main(void) { puts(\"errors: 0\"); }' >>pan.c" | stand_in spin
+	printf '%s\n' '#!/bin/sh' 'printf "call\tmm/memory.c\t%s\tzap\t%s\n" 1 tlb_gather_mmu 2 mmap_read_unlock 3 tlb_finish_mmu' | stand_in spatch
+	printf '%s\n' '| function | lets go of | 6.12 | 6.1 | 7.2 | mainline |' '| `zap()` | `mmap_read_unlock()` | safe | safe | safe | safe |' >results/audit.md
 	for emulator in qemu-system-x86_64 qemu-system-aarch64; do
 		stand_in $emulator <<-'EOT'
 			#!/bin/sh
@@ -102,7 +121,8 @@ setup() {
 		./tools/*) cd "$tree" ;;
 		*) cd "$work" ;;
 		esac
-		sh -c "$command"
+		# shellcheck disable=SC2046 # a list of words
+		sealed "$work/build" $(may_write "$command") -- sh -c "$command"
 		[ "$command" != 'make apply KDIR=~/linux' ] || git -C "$HOME/linux" checkout -q main
 	done < <(commands)
 	[ "$(commands | wc -l)" -gt 15 ]

@@ -50,7 +50,7 @@ setup() {
 	git clone -q "$work" w/series && cd w/series || return
 	mv "$work/build" .
 	sed -i '1a second' source/lib/tests/mmu_gather_kunit.c
-	make series
+	sealed build patches -- make series
 	make
 
 	grep -qx '+second' patches/6.12/0002-mmu_gather-add-KUnit-tests.patch
