@@ -5,10 +5,7 @@
 
 load fixture
 
-setup() {
-	setup_project
-	k=$BATS_TEST_TMPDIR/k
-}
+setup() { setup_project; }
 
 # no_apt: as on Fedora or Arch
 no_apt() {
@@ -260,23 +257,32 @@ gitconfig() {
 	has "zypper install bison qemu"
 }
 
-# apt_says TEXT: an apt-get, and a sudo, of which the former fails with TEXT as long as there is a file 'locked'
-apt_says() {
-	printf '%s\n' '#!/bin/sh' '[ "$1" != env ] || shift 2' 'exec "$@"' | stand_in sudo
-	printf '%s\n' '#!/bin/sh' "echo \"\$*\" >>$work/apt.args" '[ "$1" != update ] || exit 100' "if [ -e $work/locked ]; then rm $work/locked; echo '$1'; exit 100; fi" \
-		'case $* in *install*) [ ! -e '"$work/give"' ] || ln -s /bin/true '"$BATS_TEST_TMPDIR/usr/qemu-system-riscv64" 'esac' |
-		sed 's/ ln -s \(.*\)$/ ln -s \1 ;;/' | stand_in apt-get
-}
-
-@test "packages: that of the emulator is named for it, and is looked for again" {
+# only_apt_has_riscv TEXT: all but an emulator is there, which apt-get brings if there is a file 'give'; it fails with TEXT as
+# long as there is a file 'locked'
+only_apt_has_riscv() {
 	no_apt
 	rm -f "$usr"/{qemu-system-riscv64,riscv64-linux-gnu-gcc}
 	ln -s /bin/true "$usr/riscv64-linux-gnu-gcc"
 	sed -i '/opensbi/d' tables/packages
-	# The list is old, and another, of somebody else's, cannot be fetched.
-	apt_says 'E: Unable to locate package'
-	touch locked
 	unset NO_DEPS
+	printf '%s\n' '#!/bin/sh' '[ "$1" != env ] || shift 2' 'exec "$@"' | stand_in sudo
+	stand_in apt-get <<-EOF
+		#!/bin/sh
+		echo "\$*" >>$work/apt.args
+		[ "\$1" != update ] || exit 100
+		if [ -e $work/locked ]; then
+			rm $work/locked
+			echo '$1'
+			exit 100
+		fi
+		[ ! -e $work/give ] || ln -s /bin/true $usr/qemu-system-riscv64
+	EOF
+	touch locked
+}
+
+@test "packages: that of the emulator is named for it, and is looked for again" {
+	# The list is old, and another, of somebody else's, cannot be fetched.
+	only_apt_has_riscv 'E: Unable to locate package'
 	run ! make deps ARCH=riscv
 	has "still missing: qemu-system-riscv64"
 	grep -qx 'install -y --no-install-recommends qemu-system-riscv64' apt.args
@@ -285,13 +291,18 @@ apt_says() {
 }
 
 @test "packages: a lock of another apt is waited for, and named" {
-	no_apt
-	rm -f "$usr"/{qemu-system-riscv64,riscv64-linux-gnu-gcc}
-	ln -s /bin/true "$usr/riscv64-linux-gnu-gcc"
-	sed -i '/opensbi/d' tables/packages
-	apt_says 'E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7'
-	unset NO_DEPS
-	touch give locked
+	only_apt_has_riscv 'E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7'
+	touch give
 	run -0 make deps ARCH=riscv
 	has "waiting, for ten minutes at most: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7"
+}
+
+@test "packages: a user who may not install them is told what to ask for" {
+	only_apt_has_riscv 'none'
+	printf '%s\n' '#!/bin/sh' 'echo "sudo: a password is required"; exit 1' | stand_in sudo
+	printf '%s\n' '#!/bin/sh' 'echo 1000' | stand_in id
+	run ! make deps ARCH=riscv
+	has "sudo: a password is required"
+	has "apt-get install --no-install-recommends qemu-system-riscv64"
+	[ ! -e apt.args ]
 }
