@@ -21,6 +21,12 @@ ktap() {
 	echo END
 }
 
+passing='    KTAP version 1
+    # Subtest: mmu_gather
+    1..1
+    ok 1 one
+ok 1 mmu_gather'
+
 # gone FILE: the process whose number is in it did run, and does not any more
 gone() {
 	local status
@@ -83,7 +89,7 @@ gone() {
 }
 
 @test "TCG is used although kunit.py asks for KVM first; ACCEL=kvm is KVM alone" {
-	qemu < <(printf '    KTAP version 1\n    # Subtest: mmu_gather\n    1..1\n    ok 1 one\nok 1 mmu_gather\n' | ktap)
+	qemu < <(ktap <<<"$passing")
 	make lay
 	sed -i "s/extra_qemu_params=\[/&'-accel', 'kvm', '-accel', 'tcg', /" "$tree/tools/testing/kunit/qemu_configs/x86_64.py"
 	make
@@ -110,23 +116,19 @@ gone() {
 @test "a warning of the kernel that fails no case fails make" {
 	qemu < <(
 		echo "echo '[    1.234567] WARNING: CPU: 3 PID: 47 at mm/memory.c:646 free_pgtables+0x3e/0x11d'"
-		printf '    KTAP version 1\n    # Subtest: mmu_gather\n    1..1\n    ok 1 one\nok 1 mmu_gather\n' | ktap
+		ktap <<<"$passing"
 	)
 	run ! make
 	has "mm/memory.c:646"
 	has "1 passed, 1 failed"
 }
 
-@test "no test at all fails make" {
-	qemu < <(printf 'echo KTAP version 1; echo 1..0\n')
-	run ! make
-	has "0 passed, 1 failed"
-}
-
-@test "a guest that says nothing fails make" {
-	qemu < <(printf 'echo Booting\n')
-	run ! make
-	has "0 passed, 1 failed"
+@test "no test at all, or a guest that says nothing, fails make" {
+	for said in 'echo KTAP version 1; echo 1..0' 'echo Booting'; do
+		qemu <<<"$said"
+		run ! make
+		has "0 passed, 1 failed"
+	done
 }
 
 @test "a guest that never ends is killed, with its children, and its last lines shown" {
@@ -155,7 +157,7 @@ gone() {
 }
 
 @test "^C during the build, and then a run that goes on" {
-	qemu < <(printf '    KTAP version 1\n    # Subtest: mmu_gather\n    1..1\n    ok 1 one\nok 1 mmu_gather\n' | ktap)
+	qemu_says_ok
 	make lay
 	touch build/6.12/slow
 	run ! interrupted_at build/6.12/slow.began make

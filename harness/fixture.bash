@@ -13,6 +13,8 @@ export NO_DEPS=1
 # A project of their own, made for each test.
 work=$BATS_TEST_TMPDIR/project
 tree=$work/build/6.12/linux
+# A kernel tree of the user's, which a test may make.
+k=$BATS_TEST_TMPDIR/k
 export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@example.org GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@example.org
 export GIT_CONFIG_GLOBAL=/dev/null
 

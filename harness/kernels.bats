@@ -9,7 +9,6 @@ load fixture
 setup() {
 	setup_project
 	rm -r patches/6.12
-	k=$BATS_TEST_TMPDIR/k
 	repo "$k"
 	git clone -q "$k" "$BATS_TEST_TMPDIR/made"
 	cd "$BATS_TEST_TMPDIR/made" || return

@@ -202,19 +202,6 @@ edited_patch() { sed -i 's/^+ten$/+zehn/' patches/6.12/0001-*; }
 	grep -q waiting "$BATS_TEST_TMPDIR/waits"
 }
 
-@test "refresh: patches that cannot be written are not taken for written" {
-	[ "$(id -u)" -eq 0 ] || skip "mounting takes root"
-	make lay
-	commit_in_tree third
-	mount --bind patches patches || skip "nothing can be mounted here"
-	mount -o remount,bind,ro patches
-	run make refresh
-	umount patches
-	[ "$status" -ne 0 ]
-	make refresh
-	[ -e patches/6.12/0003-third.patch ]
-}
-
 @test "a full disk is named, and with room made the same command goes on" {
 	[ "$(id -u)" -eq 0 ] || skip "mounting a small tmpfs takes root"
 	mv build full
