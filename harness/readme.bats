@@ -141,3 +141,10 @@ setup() {
 		[ -e "$project/results/$file" ]
 	done
 }
+
+@test "the case that keeps each fault of harness/README.md from coming back is there" {
+	[ "$(grep -c '^| [0-9]' "$project/harness/README.md")" -eq 20 ]
+	while read -r name; do
+		grep -qF "@test \"$name\" {" "$project"/harness/*.bats
+	done < <(sed -n 's/^| [0-9].*| `\(.*\)` |$/\1/p' "$project/harness/README.md")
+}
