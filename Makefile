@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 ### Use the series
 kunit: lay         ## apply, build, boot and judge (the default)
-lay: get           ## lay out build/BASE/linux: the source, and the series on top of it as branch 'series'
+lay: deps          ## lay out build/BASE/linux: the source, and the series on top of it as branch 'series'
 get: deps          ## download the base's source package and check its signature
 deps:              ## install what is missing
 apply:             ## put the series on a new branch of KDIR, or leave that as it is
