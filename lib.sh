@@ -214,6 +214,24 @@ sparse() {
 	cat >.git/info/sparse-checkout
 }
 
+# scratch REPO PLACE: a clone of it to work in, with no files yet; goes there
+scratch() {
+	rm -rf "$2"
+	git clone -q --shared --no-checkout --no-tags "$1" "$2"
+	cd "$2"
+	git config gc.auto 0
+}
+
+# kind: what of the series it is that touches the files of standard input, in the words of trees/plant
+kind() {
+	case $(cat) in
+	*mmu_gather_mm_kunit.c*) say mm ;;
+	*mmu_gather_kunit.c*) say rules ;;
+	*Documentation/mm/mmu_gather.rst*) say page ;;
+	*) say core ;;
+	esac
+}
+
 # lacks PATCH...: what these patches speak of and the tree we are in has not, by the table of needs
 lacks() {
 	rows needs | while read -r word file what; do
