@@ -113,6 +113,20 @@ gone() {
 	has "1 passed, 1 failed"
 }
 
+@test "a case that is missing without a word fails make" {
+	qemu < <(ktap <<-'EOF'
+		    KTAP version 1
+		    # Subtest: mmu_gather
+		    1..2
+		    ok 1 one
+		    ok 3 three
+		ok 1 mmu_gather
+	EOF
+	)
+	run ! make
+	has "2 passed, 1 failed"
+}
+
 @test "a warning of the kernel that fails no case fails make" {
 	qemu < <(
 		echo "echo '[    1.234567] WARNING: CPU: 3 PID: 47 at mm/memory.c:646 free_pgtables+0x3e/0x11d'"
