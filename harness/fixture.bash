@@ -64,22 +64,22 @@ patches() {
 	git -C "$k" format-patch -q --cover-letter -o "$1" base..
 }
 
+# deb DIR VERSION FILE: the source package FILE of the kernel DIR/linux-source-6.12
+deb() {
+	mkdir -p "$1/root/DEBIAN" "$1/root/usr/src" "${3%/*}"
+	tar -C "$1" -cJf "$1/root/usr/src/linux-source-6.12.tar.xz" linux-source-6.12
+	printf '%s\n' 'Package: linux-source-6.12' "Version: $2" 'Architecture: all' 'Maintainer: nobody <nobody@localhost>' \
+		'Description: a kernel of a few files' >"$1/root/DEBIAN/control"
+	dpkg-deb --build --root-owner-group -Znone "$1/root" "$3" >/dev/null
+}
+
 # The package that a mirror would have, and its one line in build/6.12/source.
 package() {
 	local d=$BATS_FILE_TMPDIR/package name=linux-source-6.12_6.12.9-1_all.deb
 	if [ ! -d "$d" ]; then
-		mkdir -p "$d/root/DEBIAN" "$d/root/usr/src" "$d/out"
 		kernel "$d/linux-source-6.12"
 		head -c 6M /dev/urandom >"$d/linux-source-6.12/ballast"
-		tar -C "$d" -cJf "$d/root/usr/src/linux-source-6.12.tar.xz" linux-source-6.12
-		cat >"$d/root/DEBIAN/control" <<-EOF
-			Package: linux-source-6.12
-			Version: 6.12.9-1
-			Architecture: all
-			Maintainer: nobody <nobody@localhost>
-			Description: a kernel of a few files
-		EOF
-		dpkg-deb --build --root-owner-group -Znone "$d/root" "$d/out/$name" >/dev/null
+		deb "$d" 6.12.9-1 "$d/out/$name"
 		(cd "$d/out" && sha256sum "$name" >source)
 	fi
 	mkdir -p "$1"

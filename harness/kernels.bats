@@ -116,14 +116,13 @@ subjects() { git -C "$k" log --reverse --format=%s main..mmu-gather-pfn | paste 
 }
 
 @test "apply: a tree that is too old is told why" {
-	sed -i 's/^6.1 /5.15 /' tables/bases
 	git -C "$k" rm -q --cached Makefile
 	sed -i 's/^VERSION = 6/VERSION = 5/; s/^PATCHLEVEL = 12/PATCHLEVEL = 10/' "$k/Makefile"
 	git -C "$k" add -f Makefile
 	git -C "$k" commit -qm old
 	mkdir patches/5.15
 	mv patches/6.12/* patches/5.15/
-	sed -i "s/^5.15 .*/5.15 5.15 none none/" tables/bases
+	sed -i 's/^6.1 .*/5.15 5.15 none none/' tables/bases
 	run ! make apply KDIR="$k"
 	has "is 5.10: too old"
 	has "nothing to gain"
@@ -135,8 +134,7 @@ subjects() { git -C "$k" log --reverse --format=%s main..mmu-gather-pfn | paste 
 	sed 's/^-10$/-static inline void tlb_free_vmas(struct/' patches/6.12/0002-* >patches/7.2/0001-whole.patch
 	run -0 make apply KDIR="$k"
 	has "patches/6.12 applied"
-	sed -i 's/^10$/static inline void tlb_free_vmas(struct/' "$k/include/asm-generic/tlb.h"
-	git -C "$k" checkout -q -f main
+	git -C "$k" checkout -q main
 	git -C "$k" branch -q -D mmu-gather-pfn
 	sed -i 's/^10$/static inline void tlb_free_vmas(struct/' "$k/include/asm-generic/tlb.h"
 	git -C "$k" commit -qam whole
@@ -154,13 +152,9 @@ subjects() { git -C "$k" log --reverse --format=%s main..mmu-gather-pfn | paste 
 # offered VERSION [LINE]: a package that apt offers; line LINE of its mm/memory.c is another
 offered() {
 	local d=$BATS_TEST_TMPDIR/$1
-	mkdir -p "$d/root/DEBIAN" "$d/root/usr/src" "$BATS_TEST_TMPDIR/pool"
 	kernel "$d/linux-source-6.12"
 	sed -i "s/^${2-none}\$/otherwise/" "$d/linux-source-6.12/mm/memory.c"
-	tar -C "$d" -cJf "$d/root/usr/src/linux-source-6.12.tar.xz" linux-source-6.12
-	printf '%s\n' 'Package: linux-source-6.12' "Version: $1" 'Architecture: all' 'Maintainer: n <n@localhost>' \
-		'Description: a kernel of a few files' >"$d/root/DEBIAN/control"
-	dpkg-deb --build --root-owner-group -Znone "$d/root" "$BATS_TEST_TMPDIR/pool/linux-source-6.12=$1" >/dev/null
+	deb "$d" "$1" "$BATS_TEST_TMPDIR/pool/linux-source-6.12=$1"
 	echo "linux-source-6.12 | $1 | http://127.0.0.1/debian trixie/main amd64 Packages" >>"$BATS_TEST_TMPDIR/madison"
 }
 
@@ -223,18 +217,12 @@ vma() { printf '%s r--s 00000000 00:05 12 %s\nSize: 4 kB\nVmFlags: %s \n' "$1" "
 
 # newer LINE: the source of 6.12 that is there becomes a newer one, in which somebody has changed that line of tlb.h
 newer() {
-	local old=linux-source-6.12_6.12.9-1_all.deb new=linux-source-6.12_6.12.10-1_all.deb
-	mkdir -p "$BATS_TEST_TMPDIR/newer/root"
-	cd "$BATS_TEST_TMPDIR/newer" || return
-	dpkg-deb -R "$work/build/6.12/$old" root
-	tar -xJf root/usr/src/linux-source-6.12.tar.xz
-	sed -i "s/^$1\$/theirs/" linux-source-6.12/include/asm-generic/tlb.h
-	tar -cJf root/usr/src/linux-source-6.12.tar.xz linux-source-6.12
-	dpkg-deb --build --root-owner-group -Znone root "$work/build/6.12/$new" >/dev/null
-	cd "$work/build/6.12" || return
-	rm "$old"
-	sha256sum "$new" >source
-	cd "$work" || return
+	local d=$BATS_TEST_TMPDIR/newer new=linux-source-6.12_6.12.10-1_all.deb
+	kernel "$d/linux-source-6.12"
+	sed -i "s/^$1\$/theirs/" "$d/linux-source-6.12/include/asm-generic/tlb.h"
+	rm build/6.12/*.deb
+	deb "$d" 6.12.10-1 "$work/build/6.12/$new"
+	(cd build/6.12 && sha256sum "$new" >source)
 }
 
 @test "a newer source that refuses: patch and hunk are named, others run on, and there is a way to both sides" {
