@@ -13,19 +13,14 @@ qemu() {
 		stand_in qemu-system-x86_64
 }
 
+# ktap CASES [VERDICT]: what a guest says whose only suite has so many cases, those of standard input
 ktap() {
 	echo "cat <<'END'"
-	echo 'KTAP version 1'
-	echo "1..1"
-	cat
+	printf '%s\n' 'KTAP version 1' 1..1 '    KTAP version 1' '    # Subtest: mmu_gather' "    1..$1"
+	sed 's/^/    /'
+	echo "${2-ok} 1 mmu_gather"
 	echo END
 }
-
-passing='    KTAP version 1
-    # Subtest: mmu_gather
-    1..1
-    ok 1 one
-ok 1 mmu_gather'
 
 # gone FILE: the process whose number is in it did run, and does not any more
 gone() {
@@ -39,16 +34,7 @@ gone() {
 }
 
 @test "green: result, the command by hand, and the count as last line" {
-	qemu < <(ktap <<-'EOF'
-		    KTAP version 1
-		    # Subtest: mmu_gather
-		    1..3
-		    ok 1 one
-		    ok 2 two
-		    ok 3 three # SKIP why
-		ok 1 mmu_gather
-	EOF
-	)
+	printf '%s\n' 'ok 1 one' 'ok 2 two' 'ok 3 three # SKIP why' | ktap 3 | qemu
 	run -0 make
 	has "[PASSED] two"
 	has "kunit.py run --build_dir"
@@ -59,37 +45,31 @@ gone() {
 }
 
 @test "parameters of a skipped case are skipped, although 6.1 says that they passed" {
-	qemu < <(ktap <<-'EOF'
+	ktap 3 <<-'EOF' | qemu
 		    KTAP version 1
-		    # Subtest: mmu_gather
-		    1..3
-		        KTAP version 1
-		        # Subtest: one
-		        ok 1 first
-		    ok 1 one
-		        KTAP version 1
-		        # Subtest: two
-		        ok 1 first
-		        ok 2 second
-		    ok 2 two # SKIP why
-		    ok 3 three
-		ok 1 mmu_gather
+		    # Subtest: one
+		    ok 1 first
+		ok 1 one
+		    KTAP version 1
+		    # Subtest: two
+		    ok 1 first
+		    ok 2 second
+		ok 2 two # SKIP why
+		ok 3 three
 	EOF
-	)
 	run -0 make
 	[ "${lines[-1]}" = "2 passed, 0 failed, 2 skipped" ]
 }
 
 @test "a console with blank lines stays as it is, and no case is lost" {
-	qemu < <(printf '    KTAP version 1\n    # Subtest: mmu_gather\n    1..2\n    ok 1 one\n    ok 2 two\nok 1 mmu_gather\n' |
-		ktap | sed '2,$ { /^END$/! s/$/\n/ }')
+	printf '%s\n' 'ok 1 one' 'ok 2 two' | ktap 2 | sed '2,$ { /^END$/! s/$/\n/ }' | qemu
 	run -0 make
 	[ "${lines[-1]}" = "2 passed, 0 failed" ]
 	grep -qx '' build/6.12/logs/x86_64.console
 }
 
 @test "TCG is used although kunit.py asks for KVM first; ACCEL=kvm is KVM alone" {
-	qemu < <(ktap <<<"$passing")
+	ktap 1 <<<'ok 1 one' | qemu
 	make lay
 	sed -i "s/extra_qemu_params=\[/&'-accel', 'kvm', '-accel', 'tcg', /" "$tree/tools/testing/kunit/qemu_configs/x86_64.py"
 	make
@@ -99,30 +79,14 @@ gone() {
 }
 
 @test "a failed case fails make" {
-	qemu < <(ktap <<-'EOF'
-		    KTAP version 1
-		    # Subtest: mmu_gather
-		    1..2
-		    ok 1 one
-		    not ok 2 two
-		not ok 1 mmu_gather
-	EOF
-	)
+	printf '%s\n' 'ok 1 one' 'not ok 2 two' | ktap 2 'not ok' | qemu
 	run ! make
 	has "[FAILED] two"
 	has "1 passed, 1 failed"
 }
 
 @test "a case that is missing without a word fails make" {
-	qemu < <(ktap <<-'EOF'
-		    KTAP version 1
-		    # Subtest: mmu_gather
-		    1..2
-		    ok 1 one
-		    ok 3 three
-		ok 1 mmu_gather
-	EOF
-	)
+	printf '%s\n' 'ok 1 one' 'ok 3 three' | ktap 2 | qemu
 	run ! make
 	has "2 passed, 1 failed"
 }
@@ -130,7 +94,7 @@ gone() {
 @test "a warning of the kernel that fails no case fails make" {
 	qemu < <(
 		echo "echo '[    1.234567] WARNING: CPU: 3 PID: 47 at mm/memory.c:646 free_pgtables+0x3e/0x11d'"
-		ktap <<<"$passing"
+		ktap 1 <<<'ok 1 one'
 	)
 	run ! make
 	has "mm/memory.c:646"
