@@ -83,13 +83,13 @@ lock() {
 	# shellcheck disable=SC3013 # dash and bash have it
 	until [ "$build/.lock" -ef /dev/fd/9 ]; do
 		mkdir -p "$build" && [ -w "$build" ] || die "$build cannot be written" "BUILD=... takes another place"
-		ours || [ "$build" = "$top/build" ] || [ -z "$(ls -A "$build")" ] || die "BUILD=$build has other things in it" "take an empty or a new directory"
+		[ "$build" = "$top/build" ] || [ -z "$(ls -A "$build")" ] || ours || die "BUILD=$build has other things in it" "take an empty or a new directory"
 		ours || printf '%s\n' 'Signature: 8a477f597d28d172789f06886806bc55' "$mark" >"$build/CACHEDIR.TAG"
 		mkdir -p "$TMPDIR"
-		fit
 		exec 9>"$build/.lock"
 		flock -n 9 || { say "another make is at work in $build; waiting for it" && flock 9; }
 	done
+	fit
 	export SERIES_LOCKED=1
 }
 

@@ -192,6 +192,11 @@ edited_patch() { sed -i 's/^+ten$/+zehn/' patches/6.12/0001-*; }
 	[ "$(git -C "$tree" rev-list --count base..series)" -eq 2 ]
 }
 
+@test "tree: many at once wait for each other" {
+	for _ in $(seq 20); do machine/clean & done
+	for job in $(jobs -p); do wait "$job"; done
+}
+
 @test "tree: who waits for another is not lost when that removes build/" {
 	make lay
 	flock build/.lock sh -c "until grep -q waiting $BATS_TEST_TMPDIR/waits; do sleep 0.1; done; rm -rf build/.lock build/tmp" &
