@@ -43,7 +43,7 @@
 #define HUGE		(512 * PAGE)
 #define ARENA		((char *)0x100000000000UL)
 #define CPUS		4
-#define FILLERS		600
+#define FILLERS		2000
 #define HOLD		10000000UL		/* ticks: a few ms */
 #define OWNED		0UL			/* what the page holds, and what when it was taken back */
 #define POISON		0xdead0000deadUL
@@ -206,6 +206,7 @@ static const struct device {
 	void (*open)(void);
 	void (*map)(char *at, size_t size);
 	size_t size;
+	int protection;		/* what mprotect() makes of it */
 } devices[] = {
 	{ "udmabuf", open_udmabuf, map_shared, PAGE },
 	{ "dma-buf system heap", open_heap, map_shared, PAGE },
@@ -215,6 +216,7 @@ static const struct device {
 	{ "/dev/mem of a PCI BAR", open_mem, map_shared, PAGE },
 	{ "vfio-pci", open_vfio, map_shared, PAGE },
 	{ "vfio-pci of 2 MiB each", open_vfio, map_shared, HUGE },
+	{ "vfio-pci of 2 MiB each made read-only", open_vfio, map_shared, HUGE, PROT_READ },
 };
 
 static void pin(int cpu)
@@ -306,7 +308,7 @@ static void operate(const struct device *device, enum operation operation, long 
 	if (operation == MUNMAP)
 		must(munmap(ARENA, vmas * device->size), "munmap");
 	if (operation == MPROTECT)
-		must(mprotect(ARENA, vmas * device->size, PROT_NONE), "mprotect");
+		must(mprotect(ARENA, vmas * device->size, device->protection), "mprotect");
 	if (operation != EXIT)
 		take_counts();
 	_exit(0);
@@ -327,8 +329,7 @@ static void count(const struct device *device, enum operation operation, long vm
 }
 
 /*
- * How a driver takes back what is mapped, and gives it again. Low power keeps only user space from the page. What the
- * command register turns off cannot be written meanwhile, but reads as all ones.
+ * How a driver takes back what is mapped, and gives it again. Low power keeps only user space from the page.
  */
 static void write_page(unsigned long word)
 {
@@ -354,14 +355,6 @@ static void give_low_power(void)
 	low_power(VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
 }
 
-static void set_command(unsigned short command)
-{
-	must(pwrite(fd, &command, sizeof(command), REGION(VFIO_PCI_CONFIG_REGION_INDEX) + PCI_COMMAND), "pwrite");
-}
-
-static void take_command(void) { set_command(0); }
-static void give_command(void) { set_command(PCI_COMMAND_MEMORY); }
-
 static const struct way {
 	const char *device, *how;
 	void (*open)(void);
@@ -369,7 +362,6 @@ static const struct way {
 	void (*give)(void);
 } ways[] = {
 	{ "vfio-pci", "enters low power", open_vfio, take_low_power, give_low_power },
-	{ "vfio-pci", "memory disabled in the command register", open_vfio, take_command, give_command },
 };
 
 static const struct way *way;
@@ -432,7 +424,8 @@ static int trial(unsigned long *length)
 	while (!reading)
 		sched_yield();
 	begun = ticks() + *length / 2;
-	due = ticks() + *length * (rand() % 1024) / 512;
+	/* Half of them in the second half, where VMAs are unlinked. */
+	due = ticks() + *length * (rand() % 2 ? rand() % 2048 : 1024 + rand() % 512) / 1024;
 	while (ticks() < begun)
 		;
 	begun = ticks();
