@@ -11,9 +11,9 @@
  *  T  PFNMAP, beyond a page table	A  anonymous
  *  L  PFNMAP, a huge PMD and a page	F  of the first file, one folio, but no PFN VMA
  *  G  PFNMAP, a huge PUD		H  hugetlb, without memory
- *  -  far from the next one: they share no page table
+ *  U  PFNMAP, a table of tables		-  far from the next: they share no table
  *
- * Of p, m, d and l the pages are only read; E is D with as many as a table has.
+ * Of p, m, d and l pages are only read, l has but the huge one; E is D that fills a table.
  */
 #include <kunit/test.h>
 #include <linux/anon_inodes.h>
@@ -53,7 +53,7 @@ struct watch {
 	bool table, flushed;
 	struct address_space *mapping;	/* where its VMA is linked */
 	pgoff_t pgoff;
-	struct page *page;		/* that the gather holds */
+	struct page *page;		/* that the gather holds, and maybe the device */
 };
 
 enum { FIRST, SECOND, GATE, HUGE, NR_FILES };
@@ -84,7 +84,7 @@ struct world {
 	unsigned long start, end;
 	struct watch watch[64];
 	unsigned int nr_vmas, nr_watches, flushes, most;
-	bool write_protects, no_gather;
+	bool write_protects;
 	int mmap_error;
 	const char *wrong;
 };
@@ -97,10 +97,10 @@ struct operation {
 	bool races;
 };
 
-/* What a page table walk finds: no table, no entry, or bits of an entry. */
+/* What a page table walk finds: no table, no entry, or bits of an entry, and its lock. */
 enum { NO_TABLE, NO_ENTRY, ENTRY, WRITABLE = 4, HUGE_ENTRY = 8 };
 
-static int walk(struct mm_struct *mm, unsigned long addr, pte_t *entry)
+static int walk(struct mm_struct *mm, unsigned long addr, pte_t *entry, spinlock_t **lock)
 {
 	pgd_t *pgd = pgd_offset(mm, addr);
 	p4d_t *p4d = pgd_none(*pgd) ? NULL : p4d_offset(pgd, addr);
@@ -108,28 +108,33 @@ static int walk(struct mm_struct *mm, unsigned long addr, pte_t *entry)
 	pmd_t *pmd;
 	pte_t *pte;
 
+	*lock = &mm->page_table_lock;
 	if (!pud || pud_none(*pud))
 		return NO_TABLE;
 	if (pud_leaf(*pud))
 		return HUGE_ENTRY | ENTRY | (pud_write(*pud) ? WRITABLE : 0);
 	pmd = pmd_offset(pud, addr);
+	*lock = pmd_lockptr(mm, pmd);
 	if (pmd_leaf(*pmd))
 		return HUGE_ENTRY | ENTRY | (pmd_write(*pmd) ? WRITABLE : 0);
 	pte = pmd_none(*pmd) ? NULL : pte_offset_map(pmd, addr);
 	if (!pte)
 		return NO_TABLE;
+	*lock = pte_lockptr(mm, pmd);
 	*entry = ptep_get(pte);
 	pte_unmap(pte);
 	return pte_present(*entry) ? ENTRY | (pte_write(*entry) ? WRITABLE : 0) : NO_ENTRY;
 }
 
-static bool gone(struct world *w, struct watch *watch)
+/* The lock to clear it under, or NULL if it is there. */
+static spinlock_t *gone(struct world *w, struct watch *watch)
 {
+	spinlock_t *lock;
 	pte_t pte;
-	int found = walk(w->mm, watch->addr, &pte);
+	int found = walk(w->mm, watch->addr, &pte, &lock);
 
-	return watch->table ? found == NO_TABLE :
-	       w->write_protects ? !(found & WRITABLE) : found <= NO_ENTRY;
+	return (watch->table ? found == NO_TABLE :
+		w->write_protects ? !(found & WRITABLE) : found <= NO_ENTRY) ? lock : NULL;
 }
 
 /* Does a revoker find it, or does he wait for us? */
@@ -161,24 +166,26 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 	for (watch = w->watch; watch < w->watch + w->nr_watches; watch++) {
 		/* Any part of what a table maps will do for the table. */
 		unsigned long size = watch->table ? PMD_SIZE : 1;
+		spinlock_t *lock = gone(w, watch);
+		bool locked = !IS_ENABLED(CONFIG_SMP) || (lock && spin_is_locked(lock));
 
-		if (watch->flushed || watch->addr + size <= start || watch->addr >= end ||
-		    !gone(w, watch))
+		if (watch->flushed || watch->addr + size <= start || watch->addr >= end || !lock)
 			continue;
 		watch->flushed = true;
 		if (watch->mapping && !is_linked(watch))
 			w->wrong = "flushed after the unlink";
-		/* Pages of the device are held by the device, too. */
 		if (watch->page && page_count(watch->page) < (PageAnon(watch->page) ? 1 : 2))
 			w->wrong = "page freed before the flush";
 #ifdef DELAY_RMAP
-		/* Who cleans the page waits for our lock only if he finds us. */
+		/* Who cleans the page waits for our lock only if he finds us, and its table. */
 		if (IS_ENABLED(CONFIG_SMP) && !IS_ENABLED(CONFIG_MMU_GATHER_NO_GATHER) &&
-		    watch->page && PageDirty(watch->page) && !folio_mapped(page_folio(watch->page)))
+		    watch->page && PageDirty(watch->page) && !w->write_protects &&
+		    (!folio_mapped(page_folio(watch->page)) ||
+		     (!locked && !gone(w, &(struct watch){ watch->addr, .table = true }))))
 			w->wrong = "page left rmap before the flush";
 #endif
-		if (!w->no_gather && !mm_tlb_flush_pending(mm))
-			w->wrong = "flushed by a gather that is not counted";
+		if (!locked && !mm_tlb_flush_pending(mm))
+			w->wrong = "neither locked nor flushed by a gather that is counted";
 	}
 }
 
@@ -203,12 +210,13 @@ static void watch_vma(struct world *w, unsigned long start, unsigned long end)
 {
 	unsigned long addrs[] = { start, start + PAGE_SIZE, end - PAGE_SIZE };
 	struct vm_area_struct *vma = vma_lookup(w->mm, start);
+	spinlock_t *lock;
 	unsigned int i;
 	pte_t pte;
 
 	for (i = 0; vma && i < ARRAY_SIZE(addrs); i++) {
 		struct watch *watch = &w->watch[w->nr_watches];
-		int found = walk(w->mm, addrs[i], &pte);
+		int found = walk(w->mm, addrs[i], &pte, &lock);
 
 		if (found <= NO_ENTRY)
 			continue;
@@ -263,10 +271,11 @@ static const struct vm_operations_struct dev_vm_ops = { .fault = dev_fault };
 static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct world *w = file->private_data;
-	unsigned long addr = w->kind == 'L' ? vma->vm_end - PAGE_SIZE : vma->vm_start;
+	unsigned long step = w->kind == 'U' ? PUD_SIZE / 2 : PAGE_SIZE;
+	unsigned long addr = vma->vm_start + (w->kind == 'L' ? PMD_SIZE : 0);
 	int err = 0;
 
-	if (w->kind == 'F')
+	if (strchr("FM", w->kind))
 		vma->vm_ops = &dev_vm_ops;
 	if (strchr("MBCLG", w->kind))
 #ifdef VM_FLAGS_SET
@@ -276,12 +285,12 @@ static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 #endif
 	if (strchr("LG", w->kind) && insert_huge(w, vma) != VM_FAULT_NOPAGE)
 		return -ENOMEM;
-	for (; addr < vma->vm_end && !err && strchr("PQTLDEMBC", w->kind); addr += PAGE_SIZE) {
+	for (; addr < vma->vm_end && !err && strchr("PQTLUDEMBC", w->kind); addr += step) {
 		struct page *page = page_of(w, linear_page_index(vma, addr));
 		unsigned long pfn = page_to_pfn(page);
 
 		ClearPageDirty(page);
-		if (strchr("PQTL", w->kind))
+		if (strchr("PQTLU", w->kind))
 			err = remap_pfn_range(vma, addr, pfn, PAGE_SIZE, vma->vm_page_prot);
 		else if (strchr("DE", w->kind))
 			err = vm_insert_page(vma, addr, page);
@@ -318,10 +327,10 @@ static bool map_vma(struct world *w, char letter, unsigned long addr)
 
 	if (strchr("BE", kind))
 		size = kind == 'E' ? MEMORY : (COPIES + 1) * PAGE_SIZE;
-	if (strchr("TLGH", kind)) {
-		align = kind == 'G' ? PUD_SIZE : kind == 'H' ?
+	if (strchr("TLGUH", kind)) {
+		align = strchr("GU", kind) ? PUD_SIZE : kind == 'H' ?
 			huge_page_size(hstate_file(w->file[HUGE])) : PMD_SIZE;
-		size = align + (strchr("TL", kind) ? PAGE_SIZE : 0);
+		size = align + (strchr("TL", letter) ? PAGE_SIZE : 0);
 	}
 	addr = ALIGN(addr, align);
 	if (!mmap_at(w, letter, file, addr, size, strchr("ABC", kind) ? MAP_PRIVATE : MAP_SHARED,
@@ -332,12 +341,12 @@ static bool map_vma(struct world *w, char letter, unsigned long addr)
 	w->end = addr + size;
 
 	/* Write every page that there is, but the last of B and C. */
-	size -= strchr("GH", kind) ? size : strchr("BC", kind) ? PAGE_SIZE : 0;
+	size -= strchr("GUH", kind) ? size : strchr("BC", kind) ? PAGE_SIZE : 0;
 	for (; size; size -= PAGE_SIZE, addr += PAGE_SIZE, cond_resched())
 		if (w->reads ? get_user(c, (char __user *)addr) : put_user(c, (char __user *)addr))
 			return false;
 	watch_vma(w, w->vma[nr].start, w->end);
-	/* What it takes beside a flush for all PFN VMAs, and one for page tables. */
+	/* What it takes beside a flush for all PFN VMAs, if any, and one for page tables. */
 	w->most += !!strchr("BL", kind) + PAGES * !!strchr("DEF", letter) +
 		   !IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS);
 	w->most += 2 * (IS_ENABLED(CONFIG_MMU_GATHER_PAGE_SIZE) && strchr("LGH", kind));
@@ -350,7 +359,7 @@ static bool map_layout(struct world *w, const char *kind)
 
 	memset_startat(w, 0, layout);
 	w->layout = kind;
-	w->most = 2;
+	w->most = 1 + !!kind[strspn(kind, "-AFH")];
 	for (; *kind; kind++) {
 		if (*kind == '-') {
 			addr = ALIGN(addr, PMD_SIZE) + 2 * PMD_SIZE;
@@ -358,6 +367,7 @@ static bool map_layout(struct world *w, const char *kind)
 		}
 		if ((*kind == 'B' && si_mem_available() < 2 * COPIES) ||
 		    (*kind == 'G' && !IS_ENABLED(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD)) ||
+		    (*kind == 'U' && !IS_ENABLED(CONFIG_64BIT)) ||
 		    (*kind == 'H' && IS_ERR(w->file[HUGE])) ||
 		    (strchr("LlG", *kind) && (!has_transparent_hugepage() || MEMORY < PMD_SIZE)) ||
 		    !map_vma(w, *kind, addr))
@@ -433,13 +443,15 @@ static const char *revoke_from(struct world *w, unsigned long offset)
 {
 	struct watch *watch = w->watch;
 
+	kthread_unuse_mm(w->mm);	/* who revokes may be anybody */
 	unmap_mapping_range(w->file[FIRST]->f_mapping, offset, 0, 1);
 	unmap_mapping_range(w->file[SECOND]->f_mapping, 0, 0, 1);
+	kthread_use_mm(w->mm);
 	w->flushes = 0;
 	for (; watch < w->watch + w->nr_watches && !w->operation->races; watch++)
 		if (watch->mapping && watch->addr >= w->start + offset && !gone(w, watch))
 			return "not revoked";
-	return w->operation->races ? NULL : unmapped(w, 0, 0);
+	return w->operation->races || !is_mapped(w) ? NULL : unmapped(w, 0, 0);
 }
 
 /* First all but a page; not of a huge PUD, which can't be split. */
@@ -455,7 +467,6 @@ static const char *only_part(struct world *w)
 		w->start += PAGE_SIZE;
 	if (!strchr("GH", w->vma[w->nr_vmas - 1].kind))
 		w->end = w->vma[w->nr_vmas - 1].start + 2 * PAGE_SIZE;
-	w->no_gather = true;
 	return NULL;
 }
 
@@ -465,10 +476,9 @@ static const char *map_over_fails(struct world *w)
 	if (w->vma[0].kind == 'G')
 		return NULL;
 	w->mmap_error = -ENODEV;
-	w->no_gather = true;
 	if (mmap_at(w, 'M', SECOND, w->start, PAGES * PAGE_SIZE, MAP_SHARED, 0))
 		return "mmap() did not fail";
-	w->most *= 2;
+	w->most += 3;
 	return unmapped(w, w->start, w->start + PAGES * PAGE_SIZE);
 }
 
@@ -480,7 +490,6 @@ static const char *move(struct world *w)
 	unsigned int i;
 
 	w->most *= 2;
-	w->no_gather = true;
 #ifdef INVALIDATE_RANGE
 	w->nr_watches = 0;	/* flush_tlb_range() is not heard */
 #endif
@@ -488,9 +497,9 @@ static const char *move(struct world *w)
 		unsigned long from = w->vma[i].start, size = w->vma[i].end - from, moved;
 		struct vm_area_struct *old, *new;
 
-		if (!strchr("PQMTL", w->vma[i].kind))
+		if (!strchr("PQMTLU", w->vma[i].kind))
 			continue;
-		to = ALIGN(to, PMD_SIZE) + (from & ~PMD_MASK);
+		to = ALIGN(to, w->vma[i].kind == 'U' ? PUD_SIZE : PMD_SIZE) + (from & ~PMD_MASK);
 		if (!mmap_at(w, ' ', w->vma[i].kind == 'Q', to, size, MAP_SHARED, i * PGOFFS))
 			return "mmap() failed";
 		mmap_write_lock(w->mm);
@@ -518,17 +527,25 @@ static const char *move(struct world *w)
 	return why;
 }
 
+/* Of PFNMAP as a driver does it, which madvise() leaves alone. */
 static const char *dontneed(struct world *w)
 {
 	unsigned int i;
 
-	/* It leaves PFNMAP alone, so of that nothing is promised. */
-	if (w->operation->clears && strpbrk(w->layout, "PQTLGpl"))
-		return NULL;
-	for (i = 0; i < w->nr_vmas && IS_ENABLED(CONFIG_ADVISE_SYSCALLS); i++)
-		do_madvise(w->mm, w->vma[i].start, w->vma[i].end - w->vma[i].start, MADV_DONTNEED);
+	for (i = 0; i < w->nr_vmas && IS_ENABLED(CONFIG_ADVISE_SYSCALLS); i++) {
+		unsigned long start = w->vma[i].start, size = w->vma[i].end - start;
+
+		if (!strchr("PQTLGU", w->vma[i].kind))
+			do_madvise(w->mm, start, size, MADV_DONTNEED);
+		else
+#ifdef ZAP_VMA_PTES
+			zap_vma_ptes(vma_lookup(w->mm, start), start, size);
+#else
+			zap_special_vma_range(vma_lookup(w->mm, start), start, size);
+#endif
+	}
 	w->flushes = 0;
-	return unmapped(w, 0, 0);
+	return unmapped(w, w->start, IS_ENABLED(CONFIG_ADVISE_SYSCALLS) ? w->end : 0);
 }
 
 /* What mprotect() does, with one gather for all VMAs. */
@@ -617,8 +634,8 @@ static const struct operation operations[] = {
 
 static const char * const layouts[] = {
 	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-P", "M-P-Q", "PMDC",
-	"AP", "FP", "HP", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB",
-	"AL", "LQ", "PL-M", "TM", "FG", "A-PAQ", "p", "l", "m", "d-d", "B-E", "APPPPPPPPP",
+	"AP", "FP", "HP", "A-A", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB",
+	"AL", "LQ", "UQ", "PL-M", "TM", "FG", "A-PAQ", "p", "l", "m", "d-d", "B-E", "APPPPPPPPP",
 };
 
 static const char *operate(struct world *w)
@@ -731,8 +748,7 @@ static void close_mm(struct kunit *test, const char *layout, const char *why)
 	mmu_notifier_unregister(&w->sentinel, w->mm);
 #endif
 	mmu_notifier_unregister(&w->mn, w->mm);
-	if (why)
-		KUNIT_FAIL(test, "%s: %s", layout, why);
+	KUNIT_EXPECT_NULL_MSG(test, why, "%s: %s", layout, why);
 }
 
 static const char *try(struct world *w, const char *layout)
@@ -756,18 +772,21 @@ static void end(struct kunit *test)
 		kunit_skip(test, "nobody hears of flushes on this architecture");
 }
 
+#ifdef ARRAY_PARAM_DESC
+KUNIT_ARRAY_PARAM_DESC(operations, operations, name);
+#else
 static void operation_desc(const struct operation *operation, char *desc)
 {
 	strscpy(desc, operation->name, KUNIT_PARAM_DESC_SIZE);
 }
 
 KUNIT_ARRAY_PARAM(operations, operations, operation_desc);
+#endif
 
 static void each_layout(struct kunit *test)
 {
 	struct world *w = test->priv;
 	unsigned int i, round, rounds;
-	const char *why = NULL;
 
 	w->operation = test->param_value;
 	rounds = w->operation->races ? race_trials : 1;
@@ -775,12 +794,13 @@ static void each_layout(struct kunit *test)
 		kunit_skip(test, "needs 2 CPUs and some trials");
 	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
 	for (i = 0; i < ARRAY_SIZE(layouts); i++) {
+		const char *why = NULL;
+
 		open_mm(test);
 		/* It takes long to fill all batches. */
 		for (round = 0; round < rounds && !why; round += strchr(layouts[i], 'B') ? 100 : 1)
 			why = try(w, layouts[i]);
 		close_mm(test, layouts[i], why);
-		why = NULL;
 	}
 	end(test);
 }
@@ -840,12 +860,10 @@ static int world_init(struct kunit *test)
 		KUNIT_ASSERT_FALSE(test, IS_ERR(w->file[i]));
 	}
 #ifdef VMA_FLAGS
-	w->file[HUGE] = hugetlb_file_setup("[mmu_gather]", PMD_SIZE,
-					   mk_vma_flags(VMA_NORESERVE_BIT),
+	w->file[HUGE] = hugetlb_file_setup("huge", PMD_SIZE, mk_vma_flags(VMA_NORESERVE_BIT),
 					   HUGETLB_ANONHUGE_INODE, 0);
 #else
-	w->file[HUGE] = hugetlb_file_setup("[mmu_gather]", PMD_SIZE, VM_NORESERVE,
-					   HUGETLB_ANONHUGE_INODE, 0);
+	w->file[HUGE] = hugetlb_file_setup("huge", PMD_SIZE, VM_NORESERVE, HUGETLB_ANONHUGE_INODE, 0);
 #endif
 	return 0;
 }
