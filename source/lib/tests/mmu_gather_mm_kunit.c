@@ -53,7 +53,7 @@ struct watch {
 	bool table, flushed;
 	struct address_space *mapping;	/* where its VMA is linked */
 	pgoff_t pgoff;
-	struct page *page;		/* that the gather holds, and maybe the device */
+	struct page *page;		/* that the gather holds, and the device if it is its */
 };
 
 enum { FIRST, SECOND, GATE, HUGE, NR_FILES };
@@ -79,14 +79,13 @@ struct world {
 	unsigned int layouts, missing, unclear;
 	int result;
 	/* The layout, what is mapped, seen, and how many flushes it may take. */
-	const char *layout;
+	const char *layout, *wrong;
 	struct mapped { unsigned long start, end; char kind; } vma[MAX_VMAS];
 	unsigned long start, end;
 	struct watch watch[64];
 	unsigned int nr_vmas, nr_watches, flushes, most;
 	bool write_protects;
 	int mmap_error;
-	const char *wrong;
 };
 
 struct operation {
@@ -158,8 +157,7 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 #ifdef INVALIDATE_RANGE
 	if (range_is_ending)
 		return;
-	/* An empty range, at the end, stands for all of the mm. */
-	start = start < end ? start : 0;
+	start = start < end ? start : 0;	/* all, if it is empty, at the end */
 #endif
 	w->flushes++;
 	w->observes = true;
@@ -174,7 +172,8 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 		watch->flushed = true;
 		if (watch->mapping && !is_linked(watch))
 			w->wrong = "flushed after the unlink";
-		if (watch->page && page_count(watch->page) < (PageAnon(watch->page) ? 1 : 2))
+		if (watch->page && page_count(watch->page) <
+		    (watch->table || PageAnon(watch->page) ? 1 : 2))
 			w->wrong = "page freed before the flush";
 #ifdef DELAY_RMAP
 		/* Who cleans the page waits for our lock only if he finds us, and its table. */
@@ -227,7 +226,8 @@ static void watch_vma(struct world *w, unsigned long start, unsigned long end)
 			watch->mapping = vma->vm_file->f_mapping;
 		w->nr_watches++;
 		if (!(found & HUGE_ENTRY) && IS_ALIGNED(addrs[i], PMD_SIZE))
-			w->watch[w->nr_watches++] = (struct watch){ addrs[i], .table = true };
+			w->watch[w->nr_watches++] = (struct watch){ addrs[i], .table = true,
+				.page = pmd_page(*pmd_off(w->mm, addrs[i])) };
 	}
 }
 
@@ -635,7 +635,7 @@ static const struct operation operations[] = {
 static const char * const layouts[] = {
 	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-P", "M-P-Q", "PMDC",
 	"AP", "FP", "HP", "A-A", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB",
-	"AL", "LQ", "UQ", "PL-M", "TM", "FG", "A-PAQ", "p", "l", "m", "d-d", "B-E", "APPPPPPPPP",
+	"AL", "LQ", "UQ", "PL-M", "TM", "FG", "A-PAQ", "p", "ll", "m", "d-d", "B-E", "APPPPPPPPP",
 };
 
 static const char *operate(struct world *w)
