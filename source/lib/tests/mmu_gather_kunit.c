@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests for the rules of the mmu_gather, on VMAs that were never mapped: a
- * VM_PFNMAP or VM_MIXEDMAP VMA ("PFN VMA") is unlinked only when nothing of it is
- * pending in any gather of the mm, and so does unmap_mapping_range() return. When a
- * gather is finished nothing is pending at all. A flush covers each address and level
- * that it is for; PFN VMAs share one, page tables another: so after each operation of
+ * KUnit tests for the rules of the mmu_gather, on VMAs that were never mapped: a VM_PFNMAP
+ * or VM_MIXEDMAP VMA ("PFN VMA") is unlinked only when nothing of it is pending in any
+ * gather of the mm, and so does unmap_mapping_range() return. When a gather is finished
+ * nothing is pending at all. A flush covers each address and level that it is for; PFN VMAs
+ * share one, page tables another: so after each operation of
  *
  *  P M A  a VMA begins: PFNMAP, MIXEDMAP, anonymous	z  an entry of it is cleared
  *  p m a  such a VMA is unlinked			e  it ends

@@ -128,7 +128,7 @@ static int walk(struct mm_struct *mm, unsigned long addr, pte_t *entry, spinlock
 /* The lock to clear it under, or NULL if it is there. */
 static spinlock_t *gone(struct world *w, struct watch *watch)
 {
-	spinlock_t *lock;
+	spinlock_t *lock = NULL;
 	pte_t pte;
 	int found = walk(w->mm, watch->addr, &pte, &lock);
 
@@ -165,25 +165,28 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 		/* Any part of what a table maps will do for the table. */
 		unsigned long size = watch->table ? PMD_SIZE : 1;
 		spinlock_t *lock = gone(w, watch);
-		bool locked = !IS_ENABLED(CONFIG_SMP) || (lock && spin_is_locked(lock));
+		bool free;
 
 		if (watch->flushed || watch->addr + size <= start || watch->addr >= end || !lock)
 			continue;
+		free = IS_ENABLED(CONFIG_SMP) && spin_trylock(lock);
+		if (free)
+			spin_unlock(lock);
 		watch->flushed = true;
 		if (watch->mapping && !is_linked(watch))
 			w->wrong = "flushed after the unlink";
-		if (watch->page && page_count(watch->page) <
-		    (watch->table || PageAnon(watch->page) ? 1 : 2))
+		if (watch->page &&
+		    page_count(watch->page) < 2 - (watch->table || PageAnon(watch->page)))
 			w->wrong = "page freed before the flush";
 #ifdef DELAY_RMAP
 		/* Who cleans the page waits for our lock only if he finds us, and its table. */
+		lock = gone(w, &(struct watch){ watch->addr, .table = true });
 		if (IS_ENABLED(CONFIG_SMP) && !IS_ENABLED(CONFIG_MMU_GATHER_NO_GATHER) &&
 		    watch->page && PageDirty(watch->page) && !w->write_protects &&
-		    (!folio_mapped(page_folio(watch->page)) ||
-		     (!locked && !gone(w, &(struct watch){ watch->addr, .table = true }))))
+		    (!folio_mapped(page_folio(watch->page)) || (free && !lock)))
 			w->wrong = "page left rmap before the flush";
 #endif
-		if (!locked && !mm_tlb_flush_pending(mm))
+		if (free && !mm_tlb_flush_pending(mm))
 			w->wrong = "neither locked nor flushed by a gather that is counted";
 	}
 }
@@ -209,7 +212,7 @@ static void watch_vma(struct world *w, unsigned long start, unsigned long end)
 {
 	unsigned long addrs[] = { start, start + PAGE_SIZE, end - PAGE_SIZE };
 	struct vm_area_struct *vma = vma_lookup(w->mm, start);
-	spinlock_t *lock;
+	spinlock_t *lock = NULL;
 	unsigned int i;
 	pte_t pte;
 
@@ -579,10 +582,7 @@ static const char *write_protect(struct world *w)
 	return unmapped(w, 0, 0);
 }
 
-/*
- * What madvise() has cleared in a gather that is open still, and another has come and gone:
- * maybe of the first VMA alone, as others that munmap() finds may make it flush early.
- */
+/* As madvise(), in a gather that stays open, the second one, maybe of the first VMA alone. */
 static void clear(struct world *w)
 {
 #ifdef UNMAP_DESC
@@ -860,10 +860,10 @@ static int world_init(struct kunit *test)
 		KUNIT_ASSERT_FALSE(test, IS_ERR(w->file[i]));
 	}
 #ifdef VMA_FLAGS
-	w->file[HUGE] = hugetlb_file_setup("huge", PMD_SIZE, mk_vma_flags(VMA_NORESERVE_BIT),
+	w->file[HUGE] = hugetlb_file_setup("h", PMD_SIZE, mk_vma_flags(VMA_NORESERVE_BIT),
 					   HUGETLB_ANONHUGE_INODE, 0);
 #else
-	w->file[HUGE] = hugetlb_file_setup("huge", PMD_SIZE, VM_NORESERVE, HUGETLB_ANONHUGE_INODE, 0);
+	w->file[HUGE] = hugetlb_file_setup("h", PMD_SIZE, VM_NORESERVE, HUGETLB_ANONHUGE_INODE, 0);
 #endif
 	return 0;
 }
