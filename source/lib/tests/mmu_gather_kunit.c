@@ -2,9 +2,9 @@
 /*
  * KUnit tests for the rules of the mmu_gather, on VMAs that were never mapped: a VM_PFNMAP
  * or VM_MIXEDMAP VMA ("PFN VMA") is unlinked only when nothing of it is pending in any
- * gather of the mm, and so does unmap_mapping_range() return. When a gather is finished
- * nothing is pending at all. A flush covers each address and level that it is for; PFN VMAs
- * share one, page tables another: so after each operation of
+ * gather of the mm; a finished gather leaves nothing pending; a flush covers each address
+ * and level that it is for; PFN VMAs share one, page tables another. So it is after each
+ * operation of all short sequences, after what another gather may have done:
  *
  *  P M A  a VMA begins: PFNMAP, MIXEDMAP, anonymous	z  an entry of it is cleared
  *  p m a  such a VMA is unlinked			e  it ends
@@ -13,8 +13,8 @@
  *  X Y  it clears an entry of PFNMAP, of MIXEDMAP	R  a driver revokes
  *  .  the gather is finished
  *
- * in all short sequences. What a gather has flushed is what it had pending before it
- * was reset. Real flushes are seen on a real mm, in mmu_gather_mm_kunit.c.
+ * What a gather has flushed is what it had pending before it was reset, and everything if it
+ * finishes beside another: real flushes are seen on a real mm, in mmu_gather_mm_kunit.c.
  */
 #include <kunit/test.h>
 #include <linux/mm.h>
@@ -101,7 +101,7 @@ static void apply(struct world *w, char op)
 	struct state *now = &w->now;
 	struct mmu_gather before, revoker, *tlb = op == 'R' ? &revoker :
 						  strchr("BXYb", op) ? &now->other : &now->tlb;
-	int vma = strchr("ze", op) ? now->inside : vma_of(op);
+	int vma = strchr("ze", op) ? now->inside : op == 'T' ? TABLE : vma_of(op);
 	bool all = false;
 
 	if (strchr("BR", op)) {
@@ -113,12 +113,9 @@ static void apply(struct world *w, char op)
 		tlb_start_vma(tlb, &w->vma[vma]);
 	if (strchr("PMA", op))
 		now->inside = vma;
-	if (strchr("zXY", op))
+	if (strchr("zXYT", op))
 		clear(w, tlb, vma);
-	if (op == 'T') {
-		clear(w, tlb, TABLE);
-		tlb->freed_tables = 1;
-	}
+	tlb->freed_tables |= op == 'T';
 	before = *tlb;
 	if (strchr("eXY", op))
 		tlb_end_vma(tlb, &w->vma[vma]);

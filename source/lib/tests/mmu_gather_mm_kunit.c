@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests for the mmu_gather on a real mm: what is unmapped is flushed when no walk
- * finds it any more, and its page held until then. When unmap_mapping_range() returns
- * nobody reaches the pages of a VM_PFNMAP or VM_MIXEDMAP VMA ("PFN VMA"), be it unlinked,
- * or cleared by somebody else. A layout is what is unmapped:
+ * KUnit tests for the mmu_gather on a real mm. Whatever is cleared in a page table is flushed
+ * then, the page that it was of is freed after that, and the VMA, if it is VM_PFNMAP or
+ * VM_MIXEDMAP (a "PFN VMA"), unlinked after that. Who has called unmap_mapping_range() can
+ * be sure that nobody reaches these pages. A layout is what is unmapped:
  *
  *  P  PFNMAP				D  MIXEDMAP, dirty pages with references
  *  Q  PFNMAP, of a second file		C  MIXEDMAP, private, copied but for a page
  *  M  MIXEDMAP				B  as C, and the copies fill all batches
- *  T  PFNMAP, beyond a page table	A  anonymous
- *  L  PFNMAP, a huge PMD and a page	F  of the first file, one folio, but no PFN VMA
- *  G  PFNMAP, a huge PUD		H  hugetlb, without memory
- *  U  PFNMAP, a table of tables		-  far from the next: they share no table
+ *  T  PFNMAP, beyond a page table	W  PFNMAP, private, copied but for a page
+ *  L  PFNMAP, a huge PMD and a page	A  anonymous
+ *  G  PFNMAP, a huge PUD		F  of the first file, one folio, but no PFN VMA
+ *  U  PFNMAP, fills an upper table	H  hugetlb, no page of it
  *
- * Of p, m, d and l pages are only read, l has but the huge one; E is D that fills a table.
+ * p, m, d, l are only read; l is a huge PMD alone; E is D that fills a page table; - skips one.
  */
 #include <kunit/test.h>
 #include <linux/anon_inodes.h>
@@ -84,13 +84,12 @@ struct world {
 	unsigned long start, end;
 	struct watch watch[64];
 	unsigned int nr_vmas, nr_watches, flushes, most;
-	bool write_protects;
-	int mmap_error;
+	int mmap_error, write_protects;
 };
 
 struct operation {
 	const char *name;
-	enum { NONE, ONE, ALL } clears;		/* VMAs, in another gather */
+	enum { NONE, ONE, ALL } clears;		/* pages, in another gather */
 	const char *(*prepare)(struct world *w);
 	const char *(*unmap)(struct world *w);
 	bool races;
@@ -274,7 +273,7 @@ static const struct vm_operations_struct dev_vm_ops = { .fault = dev_fault };
 static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct world *w = file->private_data;
-	unsigned long step = w->kind == 'U' ? PUD_SIZE / 2 : PAGE_SIZE;
+	unsigned long step = strchr("UW", w->kind) ? vma->vm_end - vma->vm_start : PAGE_SIZE;
 	unsigned long addr = vma->vm_start + (w->kind == 'L' ? PMD_SIZE : 0);
 	int err = 0;
 
@@ -288,13 +287,14 @@ static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 #endif
 	if (strchr("LG", w->kind) && insert_huge(w, vma) != VM_FAULT_NOPAGE)
 		return -ENOMEM;
-	for (; addr < vma->vm_end && !err && strchr("PQTLUDEMBC", w->kind); addr += step) {
+	for (; addr < vma->vm_end && !err && strchr("PQTLUWDEMBC", w->kind); addr += step) {
 		struct page *page = page_of(w, linear_page_index(vma, addr));
 		unsigned long pfn = page_to_pfn(page);
 
 		ClearPageDirty(page);
-		if (strchr("PQTLU", w->kind))
-			err = remap_pfn_range(vma, addr, pfn, PAGE_SIZE, vma->vm_page_prot);
+		if (strchr("PQTLUW", w->kind))
+			err = remap_pfn_range(vma, addr, pfn, min(step, PAGES * PAGE_SIZE),
+					      vma->vm_page_prot);
 		else if (strchr("DE", w->kind))
 			err = vm_insert_page(vma, addr, page);
 #ifdef PFN_T
@@ -336,15 +336,15 @@ static bool map_vma(struct world *w, char letter, unsigned long addr)
 		size = align + (strchr("TL", letter) ? PAGE_SIZE : 0);
 	}
 	addr = ALIGN(addr, align);
-	if (!mmap_at(w, letter, file, addr, size, strchr("ABC", kind) ? MAP_PRIVATE : MAP_SHARED,
+	if (!mmap_at(w, letter, file, addr, size, strchr("ABCW", kind) ? MAP_PRIVATE : MAP_SHARED,
 		     kind == 'H' ? 0 : nr * PGOFFS))
 		return false;
 	w->start = nr ? w->start : addr;
 	w->vma[nr] = (struct mapped){ addr, addr + size, kind };
 	w->end = addr + size;
 
-	/* Write every page that there is, but the last of B and C. */
-	size -= strchr("GUH", kind) ? size : strchr("BC", kind) ? PAGE_SIZE : 0;
+	/* Write every page that there is, but the last of B, C and W. */
+	size -= strchr("GUH", kind) ? size : strchr("BCW", kind) ? PAGE_SIZE : 0;
 	for (; size; size -= PAGE_SIZE, addr += PAGE_SIZE, cond_resched())
 		if (w->reads ? get_user(c, (char __user *)addr) : put_user(c, (char __user *)addr))
 			return false;
@@ -447,7 +447,7 @@ static const char *revoke_from(struct world *w, unsigned long offset)
 	struct watch *watch = w->watch;
 
 	kthread_unuse_mm(w->mm);	/* who revokes may be anybody */
-	unmap_mapping_range(w->file[FIRST]->f_mapping, offset, 0, 1);
+	unmap_mapping_range(w->file[FIRST]->f_mapping, offset, 0, !offset);
 	unmap_mapping_range(w->file[SECOND]->f_mapping, 0, 0, 1);
 	kthread_use_mm(w->mm);
 	w->flushes = 0;
@@ -473,16 +473,18 @@ static const char *only_part(struct world *w)
 	return NULL;
 }
 
-/* A mmap() over some of them that maps pages, and fails then; a huge PUD can't be split. */
+/* A mmap() over a part of one that maps pages, and fails then; a huge PUD can't be split. */
 static const char *map_over_fails(struct world *w)
 {
-	if (w->vma[0].kind == 'G')
+	struct mapped *vma = &w->vma[w->layouts % w->nr_vmas];
+
+	if (strchr("GH", vma->kind))
 		return NULL;
 	w->mmap_error = -ENODEV;
-	if (mmap_at(w, 'M', SECOND, w->start, PAGES * PAGE_SIZE, MAP_SHARED, 0))
+	if (mmap_at(w, "MP"[w->layouts & 1], SECOND, vma->start, PAGES * PAGE_SIZE, MAP_SHARED, 0))
 		return "mmap() did not fail";
 	w->most += 3;
-	return unmapped(w, w->start, w->start + PAGES * PAGE_SIZE);
+	return unmapped(w, vma->start, vma->start + PAGES * PAGE_SIZE);
 }
 
 /* What mremap() does: there is a second VMA, and all that is mapped moves there. */
@@ -538,7 +540,7 @@ static const char *dontneed(struct world *w)
 	for (i = 0; i < w->nr_vmas && IS_ENABLED(CONFIG_ADVISE_SYSCALLS); i++) {
 		unsigned long start = w->vma[i].start, size = w->vma[i].end - start;
 
-		if (!strchr("PQTLGU", w->vma[i].kind))
+		if (!strchr("PQTLGUW", w->vma[i].kind))
 			do_madvise(w->mm, start, size, MADV_DONTNEED);
 		else
 #ifdef ZAP_VMA_PTES
@@ -582,7 +584,7 @@ static const char *write_protect(struct world *w)
 	return unmapped(w, 0, 0);
 }
 
-/* As madvise(), in a gather that stays open, the second one, maybe of the first VMA alone. */
+/* As madvise(), in a gather that stays open, the second one, maybe of the first page alone. */
 static void clear(struct world *w)
 {
 #ifdef UNMAP_DESC
@@ -591,7 +593,8 @@ static void clear(struct world *w)
 #elif defined(UNMAP_MAS)
 	MA_STATE(mas, &w->mm->mm_mt, 0, 0);
 #endif
-	unsigned long end = w->operation->clears == ALL ? w->end : w->vma[0].end;
+	unsigned long end = w->operation->clears == ALL ? w->end :
+			    strchr("GH", w->vma[0].kind) ? w->vma[0].end : w->start + PAGE_SIZE;
 	struct vm_area_struct *vma = vma_lookup(w->mm, w->start);
 
 	tlb_gather_mmu(&w->gather, w->mm);
@@ -625,7 +628,7 @@ static const struct operation operations[] = {
 	{ "madvise beside a gather", ALL, dontneed, unmap },
 	{ "revoke beside a gather", ALL, revoke, unmap },
 	{ "munmap beside a gather", ALL, NULL, unmap },
-	{ "munmap beside a gather of the first VMA", ONE, NULL, unmap },
+	{ "munmap beside a gather of a page", ONE, NULL, unmap },
 	{ "exit" },
 	{ "race of munmap", NONE, NULL, unmap, true },
 	{ "race of mmap over it", NONE, NULL, map_over, true },
@@ -635,7 +638,7 @@ static const struct operation operations[] = {
 static const char * const layouts[] = {
 	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-P", "M-P-Q", "PMDC",
 	"AP", "FP", "HP", "A-A", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB",
-	"AL", "LQ", "UQ", "PL-M", "TM", "FG", "A-PAQ", "p", "ll", "m", "d-d", "B-E", "APPPPPPPPP",
+	"AL", "LQ", "UQ", "PL-M", "TM", "FG", "A-PAQ", "p", "ll", "W", "WA", "m", "d-d", "B-E", "APPPPPPPPP",
 };
 
 static const char *operate(struct world *w)
