@@ -362,7 +362,7 @@ static bool map_layout(struct world *w, const char *kind)
 
 	memset_startat(w, 0, layout);
 	w->layout = kind;
-	w->most = 1 + !!kind[strspn(kind, "-AFH")];
+	w->most = 2 - (IS_ENABLED(CONFIG_MMU_GATHER_MERGE_VMAS) && !kind[strspn(kind, "-AFH")]);
 	for (; *kind; kind++) {
 		if (*kind == '-') {
 			addr = ALIGN(addr, PMD_SIZE) + 2 * PMD_SIZE;
@@ -636,9 +636,9 @@ static const struct operation operations[] = {
 };
 
 static const char * const layouts[] = {
-	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-P", "M-P-Q", "PMDC",
-	"AP", "FP", "HP", "A-A", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB",
-	"AL", "LQ", "UQ", "PL-M", "TM", "FG", "A-PAQ", "p", "ll", "W", "WA", "m", "d-d", "B-E", "APPPPPPPPP",
+	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-P", "M-P-Q", "PMDC", "AP", "FP", "HP",
+	"A-A", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB", "AL", "LQ", "UQ", "PL-M",
+	"TM", "FG", "A-PAQ", "p", "ll", "W", "WA", "m", "d-d", "B-E", "APPPPPPPPP",
 };
 
 static const char *operate(struct world *w)
