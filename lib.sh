@@ -328,11 +328,11 @@ series_key() {
 	{ cat $(series "$base") && { [ -z "${KDIR-}" ] || find "$top/source" -type f -exec sha256sum {} + | sort; }; } | sha256sum
 }
 
-# record NAME TITLE: standard input becomes results/NAME.md, with the date, the kernels and the machine
+# record NAME TITLE: standard input becomes results/NAME.md, with the date, the kernels (of $bases, else all) and the machine
 record() {
 	{
 		printf '# %s\n\n' "$2"
-		printf '%s\n\n' "Written by \`make ${1%%-*}\` on $(date -u +%F): $(for any in $(kept); do
+		printf '%s\n\n' "Written by \`make ${1%%-*}\` on $(date -u +%F): $(for any in ${bases:-$(kept)}; do
 			sed 's/.*  //; s/_all.deb//' "$build/$any/source" 2>/dev/null
 		done | paste -s -d ' '); $(sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo), $(nproc) CPUs, Linux $(uname -r)."
 		cat

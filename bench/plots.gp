@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# Draws results/*.dat as results/*.svg, in the folder results. Grey text, strong lines and no background: readable on light
+# Draws bench/report's *.dat into the folder @results. Grey text, strong lines and no background: readable on light
 # and on dark pages.
 set terminal svg noenhanced size 720,360 dynamic font 'sans-serif,14'
 grey = '#808080'
@@ -13,14 +13,14 @@ set tics scale 0.6, 0
 colour(i) = i == 0 ? '#e8590c' : i == 1 ? '#1fa187' : '#4c7fe0'
 curves = "using 1:2 with linespoints lw 4 pt 7 ps 0.8 lc rgb colour(i) title columnheader(1)"
 
-set output 'flushes.svg'
+set output results . 'flushes.svg'
 set title 'TLB flushes of one munmap() of N PFN VMAs'
 set xlabel 'N' textcolor rgb grey
 set xtics 4
 set yrange [1:20000]
 plot for [i=0:*] 'flushes.dat' index i @curves
 
-set output 'ipis.svg'
+set output results . 'ipis.svg'
 set title 'IPIs of one munmap() of 1024 PFN VMAs'
 set xlabel 'CPUs that run a thread of the process'
 set xtics (2, 4, 8)
@@ -28,7 +28,7 @@ set xrange [1.8:9]
 set yrange [1:200000]
 plot for [i=0:*] 'ipis.dat' index i @curves
 
-set output 'speedup.svg'
+set output results . 'speedup.svg'
 set title 'How many times as fast with the series: 6.12, 4 CPUs, median and range'
 set xlabel 'N'
 set xtics (1, 4, 16, 64, 256, 1024, 4096)
