@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * /dev/mixed: a VM_MIXEDMAP mapping, which no device of an ordinary kernel gives the guest. Each page of it is the same
- * page of memory, there at once. Put into the kernels of 'make bench', before and after the series; never sent.
+ * page of memory, there at once. On riscv it also lets the guest count instructions. Put into the kernels of 'make bench',
+ * before and after the series; never sent.
  */
 #include <linux/fs.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
+#ifdef CONFIG_RISCV
+#include <asm/csr.h>
+#endif
 
 static struct page *page;
 
@@ -30,6 +34,10 @@ static int __init mixed_init(void)
 	page = alloc_page(GFP_KERNEL | __GFP_ZERO);
 	if (!page)
 		return -ENOMEM;
+#ifdef CONFIG_RISCV
+	/* 7.3 keeps all counters but the time for itself. */
+	csr_set(CSR_SCOUNTEREN, 7);
+#endif
 	return misc_register(&mixed_device);
 }
 device_initcall(mixed_init);
