@@ -13,7 +13,7 @@
  *  G  PFNMAP, a huge PUD		F  of the first file, one folio, but no PFN VMA
  *  U  PFNMAP, fills an upper table	H  hugetlb, no page of it
  *
- * p, m, d, l are only read; l is a huge PMD alone; E is D with a full table, of 4 MiB at most; - skips one.
+ * p, m, d, l are only read; l is a huge PMD alone; E is D, a full table or 4 MiB; - skips one.
  */
 #include <kunit/test.h>
 #include <linux/anon_inodes.h>
