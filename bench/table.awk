@@ -89,8 +89,10 @@ END {
 	print "| 4 CPUs: operation, layout, VMAs | flushes | IPIs received | times as fast |\n|---|---|---|---|"
 	for (i = 1; i <= n; i++) {
 		r = ratio(cases[i])
+		from = least
+		to = most
 		if (group[i] ~ /^(munmap|mprotect), adjacent/)
-			print "speedup", operation[i], vmas[i], r, least, most >points
+			print "speedup", operation[i], vmas[i], r, from, to >points
 		if (group[i] == "munmap, adjacent")
 			for (k = 1; k <= 2; k++)
 				print "flushes", kernel[k], vmas[i], flushes[kernel[k], cases[i]] >points
@@ -98,7 +100,7 @@ END {
 			continue
 		printf "| %s | %d → %d | %s → %s | %.2f (%.2f to %.2f) |\n", cases[i], flushes["before", cases[i]],
 			flushes["after", cases[i]], range(ipis["before", 4, cases[i]]), range(ipis["after", 4, cases[i]]), r,
-			least, most
+			from, to
 	}
 	for (cpus = 2; cpus <= 8; cpus *= 2)
 		for (k = 1; k <= 2; k++)
