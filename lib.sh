@@ -334,7 +334,7 @@ record() {
 		printf '# %s\n\n' "$2"
 		printf '%s\n\n' "Written by \`make ${1%%-*}\` on $(date -u +%F): $(for any in ${bases:-$(kept)}; do
 			sed 's/.*  //; s/_all.deb//' "$build/$any/source" 2>/dev/null
-		done | paste -s -d ' '); $(sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo), $(nproc) CPUs, Linux $(uname -r)."
+		done | paste -s -d ' '); $(sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo), $(nproc) CPUs, Linux $(uname -r | cut -d - -f 1)."
 		cat
 	} >"$build/$1.md"
 	mv "$build/$1.md" "$top/results/$1.md"
