@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests for the mmu_gather on a real mm. Whatever is cleared in a page table is flushed
- * then, the page that it was of is freed after that, and the VMA, if it is VM_PFNMAP or
- * VM_MIXEDMAP (a "PFN VMA"), unlinked after that. Who has called unmap_mapping_range() can
- * be sure that nobody reaches these pages. A layout is what is unmapped:
+ * KUnit tests for the mmu_gather on a real mm. What is cleared in a page table is flushed then,
+ * the page is freed after that, and the VMA, if it is VM_PFNMAP or VM_MIXEDMAP ("PFN VMA"),
+ * unlinked. After unmap_mapping_range() nobody reaches what it revoked. A layout is unmapped:
  *
  *  P  PFNMAP				D  MIXEDMAP, dirty pages with references
  *  Q  PFNMAP, of a second file		C  MIXEDMAP, private, copied but for a page
@@ -33,7 +32,7 @@
 #include "../../mm/internal.h"	/* unmap_vmas() and move_page_tables() */
 
 #define VM_PFN		(VM_PFNMAP | VM_MIXEDMAP)
-#define BASE		0x10000000UL	/* nothing special on any architecture */
+#define BASE		(IS_ENABLED(CONFIG_64BIT) ? SZ_4G - 4 * PMD_SIZE : SZ_256M) /* a table ends */
 #define MAX_VMAS	10	/* more than are unlinked at a time */
 #define PAGES		3UL		/* of most VMAs */
 #define COPIES		10100UL		/* fill all batches of a gather */
@@ -187,6 +186,10 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 #endif
 		if (free && !mm_tlb_flush_pending(mm))
 			w->wrong = "neither locked nor flushed by a gather that is counted";
+#ifdef DO_VMI_MUNMAP
+		if (!w->operation->prepare && !w->operation->clears && !rwsem_is_locked(&mm->mmap_lock))
+			w->wrong = "unlocked before the flush";
+#endif
 	}
 }
 
@@ -275,7 +278,7 @@ static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 	struct world *w = file->private_data;
 	unsigned long step = strchr("UW", w->kind) ? vma->vm_end - vma->vm_start : PAGE_SIZE;
 	unsigned long addr = vma->vm_start + (w->kind == 'L' ? PMD_SIZE : 0);
-	int err = 0;
+	int i, err = 0;
 
 	if (strchr("FM", w->kind))
 		vma->vm_ops = &dev_vm_ops;
@@ -304,8 +307,8 @@ static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 #endif
 			err = -ENOMEM;
 	}
-	if (w->mmap_error)
-		w->watch[w->nr_watches++] = (struct watch){ vma->vm_start };
+	for (i = 0; w->mmap_error && i < 2; i++)
+		w->watch[w->nr_watches++] = (struct watch){ vma->vm_start, .table = i };
 	return err ?: w->mmap_error;
 }
 
@@ -636,9 +639,9 @@ static const struct operation operations[] = {
 };
 
 static const char * const layouts[] = {
-	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-P", "M-P-Q", "PMDC", "AP", "FP", "HP",
+	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-T", "M-P-Q", "PMDC", "AP", "FP", "HP",
 	"A-A", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB", "AL", "LQ", "UQ", "PL-M",
-	"TM", "FG", "A-PAQ", "p", "ll", "W", "WA", "m", "d-d", "B-E", "APPPPPPPPP",
+	"TM", "H-T", "FG", "A-PAQ", "p", "ll", "W", "WA", "m", "d-d", "B-E", "APPPPPPPPP",
 };
 
 static const char *operate(struct world *w)
