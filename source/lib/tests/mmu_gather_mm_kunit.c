@@ -308,7 +308,7 @@ static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 			err = -ENOMEM;
 	}
 	for (i = 0; w->mmap_error && i < 2; i++)
-		w->watch[w->nr_watches++] = (struct watch){ vma->vm_start, .table = i };
+		w->watch[w->nr_watches++] = (struct watch){ vma->vm_start & (i ? PMD_MASK : ~0UL), i };
 	return err ?: w->mmap_error;
 }
 
