@@ -85,7 +85,7 @@ setup() {
 	printf '%s\n' '#!/bin/sh' 'printf "call\tmm/memory.c\t%s\tzap\t%s\n" 1 tlb_gather_mmu 2 mmap_read_unlock 3 tlb_finish_mmu' | stand_in spatch
 	printf '%s\n' '| function | lets go of | 6.12 | 6.1 | 7.2 | mainline |' '| `zap()` | `mmap_read_unlock()` | safe | safe | safe | safe |' >results/audit.md
 	for emulator in qemu-system-{x86_64,aarch64,riscv64}; do
-		stand_in $emulator <<-'EOT'
+		stand_in "$emulator" <<-'EOT'
 			#!/bin/sh
 			while [ "$1" != -kernel ]; do shift; done
 			not=
