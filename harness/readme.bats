@@ -94,7 +94,7 @@ setup() {
 				"    ${not}ok 1 one" "${not}ok 1 mmu_gather"
 		EOT
 	done
-	for tool in codespell riscv64-linux-gnu-gcc stress-ng "git-send-email --nothing"; do
+	for tool in codespell {aarch64,riscv64}-linux-gnu-gcc stress-ng "git-send-email --nothing"; do
 		printf '#!/bin/sh\ncat >/dev/null\n' | stand_in "${tool%% *}"
 	done
 	cp -r "$project/bench" .

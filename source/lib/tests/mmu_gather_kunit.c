@@ -161,13 +161,11 @@ static const char *wrong(struct world *w, char op)
 
 static void begin(struct world *w, const char *ops)
 {
-	memset(&w->now, 0, sizeof(w->now));
+	w->now = (struct state){ .inside = -1, .most = 2 };
 	atomic_set(&w->mm->tlb_flush_pending, 0);
 	/* A gather lives on the stack: nothing in it is zero by itself. */
 	memset(&w->now.tlb, 0xff, sizeof(w->now.tlb));
 	tlb_gather_mmu(&w->now.tlb, w->mm);
-	w->now.inside = -1;
-	w->now.most = 2;
 	strscpy(w->ops, ops, sizeof(w->ops));
 	while (*ops)
 		apply(w, *ops++);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests for the mmu_gather on a real mm. What is cleared in a page table is flushed then,
- * the page is freed after that, and the VMA, if it is VM_PFNMAP or VM_MIXEDMAP ("PFN VMA"),
- * unlinked. After unmap_mapping_range() nobody reaches what it revoked. A layout is unmapped:
+ * KUnit tests for the mmu_gather on a real mm: what is cleared in a page table is flushed before
+ * its page is freed, and before its VMA, if VM_PFNMAP or VM_MIXEDMAP (a "PFN VMA"), is unlinked.
+ * After unmap_mapping_range() nobody reaches what it revoked. A layout is what is unmapped:
  *
  *  P  PFNMAP				D  MIXEDMAP, dirty pages with references
  *  Q  PFNMAP, of a second file		C  MIXEDMAP, private, copied but for a page
@@ -32,7 +32,7 @@
 #include "../../mm/internal.h"	/* unmap_vmas() and move_page_tables() */
 
 #define VM_PFN		(VM_PFNMAP | VM_MIXEDMAP)
-#define BASE		(IS_ENABLED(CONFIG_64BIT) ? SZ_4G - 4 * PMD_SIZE : SZ_256M) /* a table ends */
+#define BASE		(IS_ENABLED(CONFIG_64BIT) ? SZ_4G - 4 * PMD_SIZE : SZ_256M) /* tables end */
 #define MAX_VMAS	10	/* more than are unlinked at a time */
 #define PAGES		3UL		/* of most VMAs */
 #define COPIES		10100UL		/* fill all batches of a gather */
@@ -163,13 +163,12 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 		/* Any part of what a table maps will do for the table. */
 		unsigned long size = watch->table ? PMD_SIZE : 1;
 		spinlock_t *lock = gone(w, watch);
-		bool free;
+		bool free = lock && IS_ENABLED(CONFIG_SMP) && spin_trylock(lock);
 
-		if (watch->flushed || watch->addr + size <= start || watch->addr >= end || !lock)
-			continue;
-		free = IS_ENABLED(CONFIG_SMP) && spin_trylock(lock);
 		if (free)
 			spin_unlock(lock);
+		if (watch->flushed || watch->addr + size <= start || watch->addr >= end || !lock)
+			continue;
 		watch->flushed = true;
 		if (watch->mapping && !is_linked(watch))
 			w->wrong = "flushed after the unlink";
@@ -187,7 +186,9 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 		if (free && !mm_tlb_flush_pending(mm))
 			w->wrong = "neither locked nor flushed by a gather that is counted";
 #ifdef DO_VMI_MUNMAP
-		if (!w->operation->prepare && !w->operation->clears && !rwsem_is_locked(&mm->mmap_lock))
+		/* munmap() and mmap(): others may map there as soon as the lock is free. */
+		if (!w->operation->prepare && !w->operation->clears &&
+		    !rwsem_is_locked(&mm->mmap_lock))
 			w->wrong = "unlocked before the flush";
 #endif
 	}
@@ -278,7 +279,7 @@ static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 	struct world *w = file->private_data;
 	unsigned long step = strchr("UW", w->kind) ? vma->vm_end - vma->vm_start : PAGE_SIZE;
 	unsigned long addr = vma->vm_start + (w->kind == 'L' ? PMD_SIZE : 0);
-	int i, err = 0;
+	int err = 0;
 
 	if (strchr("FM", w->kind))
 		vma->vm_ops = &dev_vm_ops;
@@ -307,8 +308,10 @@ static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 #endif
 			err = -ENOMEM;
 	}
-	for (i = 0; w->mmap_error && i < 2; i++)
-		w->watch[w->nr_watches++] = (struct watch){ vma->vm_start & (i ? PMD_MASK : ~0UL), i };
+	if (w->mmap_error) {
+		w->watch[w->nr_watches++] = (struct watch){ vma->vm_start };
+		w->watch[w->nr_watches++] = (struct watch){ vma->vm_start & PMD_MASK, true };
+	}
 	return err ?: w->mmap_error;
 }
 
