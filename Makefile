@@ -30,6 +30,7 @@ selftests: lay     ## the kernel's own programs that test mm/, before and after 
 alltests: lay      ## the kernel's own KUnit suites, before and after the series: same verdicts
 soak: lay          ## random calls on mappings that a driver takes back, beside stress-ng
 devices: lay       ## flushes of mappings of real drivers, before and after; they take them back against munmap()
+applications: lay  ## flushes and time of programs that people know, before and after
 bench:             ## flushes, IPIs, times and instructions before and after the series
 model:             ## search all states of the model of the race
 audit:             ## the places in each base where a lock goes while a gather is open, against results/audit.md

@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libdrm/drm.h>
 #include <linux/dma-heap.h>
 #include <linux/if_packet.h>
 #include <linux/pci_regs.h>
@@ -200,6 +201,39 @@ static void open_vfio(void)
 	offset = REGION(BAR);
 }
 
+/* A buffer of one page of the DRM driver @name */
+static void open_drm(const char *name)
+{
+	struct drm_mode_create_dumb create = { .width = 64, .height = 16, .bpp = 32 };
+	struct drm_mode_map_dumb place = { 0 };
+	char found[32], path[32];
+
+	for (int card = 0; ; card++) {
+		struct drm_version version = { .name = found, .name_len = sizeof(found) };
+
+		snprintf(path, sizeof(path), "/dev/dri/card%d", card);
+		fd = must_open(path);
+		must(ioctl(fd, DRM_IOCTL_VERSION, &version), "DRM_IOCTL_VERSION");
+		if (!strncmp(found, name, version.name_len))
+			break;
+		close(fd);
+	}
+	must(ioctl(fd, DRM_IOCTL_MODE_CREATE_DUMB, &create), "DRM_IOCTL_MODE_CREATE_DUMB");
+	place.handle = create.handle;
+	must(ioctl(fd, DRM_IOCTL_MODE_MAP_DUMB, &place), "DRM_IOCTL_MODE_MAP_DUMB");
+	offset = place.offset;
+}
+
+static void open_bochs(void)
+{
+	open_drm("bochs-drm");
+}
+
+static void open_vgem(void)
+{
+	open_drm("vgem");
+}
+
 /* open() leaves fd and offset for map(). */
 static const struct device {
 	const char *name;
@@ -214,6 +248,8 @@ static const struct device {
 	{ "AF_PACKET ring", open_packet, map_shared, PAGE },
 	{ "perf ring buffer", open_perf, map_shared, 2 * PAGE },
 	{ "/dev/mem of a PCI BAR", open_mem, map_shared, PAGE },
+	{ "DRM buffer of bochs", open_bochs, map_shared, PAGE },
+	{ "DRM buffer of vgem", open_vgem, map_shared, PAGE },
 	{ "vfio-pci", open_vfio, map_shared, PAGE },
 	{ "vfio-pci of 2 MiB each", open_vfio, map_shared, HUGE },
 	{ "vfio-pci of 2 MiB each made read-only", open_vfio, map_shared, HUGE, PROT_READ },

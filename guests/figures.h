@@ -20,7 +20,7 @@ static const char * const figures[] = {
 #define FIGURES	(sizeof(figures) / sizeof(figures[0]))
 
 /* Says what failed and why, and ends the guest. */
-static void fail(const char *what)
+static inline void fail(const char *what)
 {
 	perror(what);
 	fflush(stdout);
@@ -28,7 +28,7 @@ static void fail(const char *what)
 }
 
 /* Writes @what to the file @path. */
-static void say(const char *path, const char *what)
+static inline void say(const char *path, const char *what)
 {
 	int fd = open(path, O_WRONLY);
 
@@ -38,7 +38,7 @@ static void say(const char *path, const char *what)
 }
 
 /* The number that follows @name in a file of such lines; ends the guest if there is none. */
-static long number(const char *path, const char *name)
+static inline long number(const char *path, const char *name)
 {
 	size_t length = strlen(name);
 	char line[512];
@@ -57,7 +57,7 @@ static long number(const char *path, const char *name)
 }
 
 /* Threads of the kernel, and this process; workers come and go as they like. */
-static long threads(void)
+static inline long threads(void)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
@@ -80,7 +80,7 @@ static long threads(void)
 }
 
 /* Pages that nobody has: what is free, and what each CPU keeps at hand. */
-static long free_pages(void)
+static inline long free_pages(void)
 {
 	FILE *file = fopen("/proc/zoneinfo", "r");
 	char line[512];
@@ -96,7 +96,7 @@ static long free_pages(void)
 }
 
 /* CPUs keep slabs at hand, too, and count all of their objects as used. */
-static void shrink_slabs(void)
+static inline void shrink_slabs(void)
 {
 	DIR *slabs = opendir("/sys/kernel/slab");
 	struct dirent *entry;
@@ -113,7 +113,7 @@ static void shrink_slabs(void)
 }
 
 /* Fills @now with FIGURES figures. */
-static void read_figures(long *now)
+static inline void read_figures(long *now)
 {
 	static const long total = 1 << 18; /* of this guest, which has 1 GiB */
 
@@ -131,7 +131,7 @@ static void read_figures(long *now)
 }
 
 /* How many figures grew by @most or more from @before to @now; a line for each. */
-static int leaks(const long *before, const long *now, long most)
+static inline int leaks(const long *before, const long *now, long most)
 {
 	int count = 0;
 

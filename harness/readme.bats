@@ -11,10 +11,10 @@ eval "plain_$(declare -f kernel)"
 # A kernel that has what 'make check' and 'make send-dry-run' call in it, and whose image is its mm/memory.c.
 kernel() {
 	plain_kernel "$@"
-	mkdir -p "$1/scripts" "$1/include/linux" "$1/lib/kunit" "$1/tools/testing/selftests/mm" "$1/tools/memory-model"
+	mkdir -p "$1/scripts" "$1/include/linux" "$1/lib/kunit" "$1"/tools/testing/selftests/{mm,net} "$1/tools/memory-model"
 	touch "$1/tools/memory-model/linux-kernel.cfg"
-	touch "$1/tools/testing/selftests/mm/pfnmap.c"
-	echo '$(OUTPUT)/pfnmap: ; install -m 755 /dev/null $@' >"$1/tools/testing/selftests/mm/Makefile"
+	touch "$1"/tools/testing/selftests/{mm/pfnmap.c,net/tcp_mmap.c}
+	echo '$(OUTPUT)/%: ; install -m 755 /dev/null $@' | tee "$1"/tools/testing/selftests/{mm,net}/Makefile >/dev/null
 	echo vm_flags_set >"$1/include/linux/mm.h"
 	touch "$1/mm/Makefile"
 	echo KUNIT_DEBUGFS_RUN >"$1/lib/kunit/debugfs.c"
@@ -52,7 +52,7 @@ may_write() {
 	case $1 in
 	'make apply'*) echo "$HOME/linux" ;;
 	'git am'*) echo "$HOME/other" ;;
-	'make bench' | 'make cases' | 'make devices' | 'make matrix' | 'make mutants') echo "$work/results" ;;
+	'make applications' | 'make bench' | 'make cases' | 'make devices' | 'make matrix' | 'make mutants') echo "$work/results" ;;
 	'make refresh') echo "$work/patches" ;;
 	esac
 }
@@ -94,12 +94,12 @@ setup() {
 				"    ${not}ok 1 one" "${not}ok 1 mmu_gather"
 		EOT
 	done
-	for tool in codespell {aarch64,riscv64}-linux-gnu-gcc stress-ng "git-send-email --nothing"; do
+	for tool in codespell perf {aarch64,riscv64}-linux-gnu-gcc stress-ng "git-send-email --nothing"; do
 		printf '#!/bin/sh\ncat >/dev/null\n' | stand_in "${tool%% *}"
 	done
 	cp -r "$project/bench" .
 	printf '#!/bin/sh\n' | stand_in gnuplot
-	printf '%s\n' '#!/bin/sh' 'printf "%s\n" "round 5:" "leaks: 0" "stale: 0, leaks: 0" munmap,adjacent,1024,2,6,0,1000 "device: udmabuf,2,6,1,3,1,3,VM_PFNMAP" "== pfnmap" "ok 1 one" done >"$3"' >guests/boot
+	printf '%s\n' '#!/bin/sh' 'printf "%s\n" "round 5:" "leaks: 0" "stale: 0, leaks: 0" munmap,adjacent,1024,2,6,0,1000 "device: udmabuf,2,6,1,3,1,3,VM_PFNMAP" "application: perf;1;2;3;4" "== pfnmap" "ok 1 one" done >"$3"' >guests/boot
 	export HOME=$BATS_TEST_TMPDIR/home
 	mkdir -p "$HOME"
 	ln -s "$work" "$HOME/series"
