@@ -159,18 +159,6 @@ static const char *wrong(struct world *w, char op)
 	return NULL;
 }
 
-static void begin(struct world *w, const char *ops)
-{
-	w->now = (struct state){ .inside = -1, .most = 2 };
-	atomic_set(&w->mm->tlb_flush_pending, 0);
-	/* A gather lives on the stack: nothing in it is zero by itself. */
-	memset(&w->now.tlb, 0xff, sizeof(w->now.tlb));
-	tlb_gather_mmu(&w->now.tlb, w->mm);
-	strscpy(w->ops, ops, sizeof(w->ops));
-	while (*ops)
-		apply(w, *ops++);
-}
-
 /* Up to @left more operations and a last one; NULL, or what is wrong with w->ops. */
 static const char *search(struct world *w, unsigned int at, unsigned int left)
 {
@@ -199,8 +187,8 @@ static void all_sequences(struct kunit *test)
 	static const char * const beginnings[] = { "", "BX", "BY", "BXY", "BXYb" };
 	static const vm_flags_t flags[NR_VMAS] = { VM_PFNMAP, VM_MIXEDMAP, 0 };
 	struct world *w = kunit_kzalloc(test, sizeof(*w), GFP_KERNEL);
+	const char *why, *op;
 	unsigned int i, nr;
-	const char *why;
 
 	KUNIT_ASSERT_NOT_NULL(test, w);
 	w->mm = mm_alloc();
@@ -216,7 +204,14 @@ static void all_sequences(struct kunit *test)
 		w->vma[i].vm_end = ADDR(i + 1);
 	}
 	for (nr = 0; nr < ARRAY_SIZE(beginnings); nr++) {
-		begin(w, beginnings[nr]);
+		w->now = (struct state){ .inside = -1, .most = 2 };
+		atomic_set(&w->mm->tlb_flush_pending, 0);
+		/* A gather lives on the stack: nothing in it is zero by itself. */
+		memset(&w->now.tlb, 0xff, sizeof(w->now.tlb));
+		tlb_gather_mmu(&w->now.tlb, w->mm);
+		strscpy(w->ops, beginnings[nr], sizeof(w->ops));
+		for (op = w->ops; *op; op++)
+			apply(w, *op);
 		/* What is wrong is found in a short sequence first. */
 		for (i = 2, why = NULL; !why && i <= (nr ? MAX_LENGTH - 1 : MAX_LENGTH); i++)
 			why = search(w, strlen(beginnings[nr]), i);
@@ -226,10 +221,7 @@ static void all_sequences(struct kunit *test)
 	mmput(w->mm);
 }
 
-static struct kunit_case sequences_cases[] = {
-	KUNIT_CASE(all_sequences),
-	{}
-};
+static struct kunit_case sequences_cases[] = { KUNIT_CASE(all_sequences), {} };
 
 static struct kunit_suite sequences_suite = {
 	.name = "mmu_gather_sequences",

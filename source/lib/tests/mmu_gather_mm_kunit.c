@@ -28,6 +28,9 @@
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
+#ifdef CONFIG_X86
+#include <asm/hypervisor.h>		/* some have flushes of their own */
+#endif
 #include <asm/tlb.h>
 #include "../../mm/internal.h"	/* unmap_vmas() and move_page_tables() */
 
@@ -51,7 +54,7 @@ struct watch {
 	unsigned long addr;
 	bool table, flushed;
 	struct address_space *mapping;	/* where its VMA is linked */
-	pgoff_t pgoff;
+	pgoff_t at;
 	struct page *page;		/* that the gather holds, and the device if it is its */
 };
 
@@ -75,15 +78,14 @@ struct world {
 	struct mmu_gather gather;
 	struct work_struct reader;
 	struct completion ready;
-	unsigned int layouts, missing, unclear;
-	int result;
+	int layouts, missing, unclear, result;
 	/* The layout, what is mapped, seen, and how many flushes it may take. */
 	const char *layout, *wrong;
 	struct mapped { unsigned long start, end; char kind; } vma[MAX_VMAS];
 	unsigned long start, end;
 	struct watch watch[64];
-	unsigned int nr_vmas, nr_watches, flushes, most;
-	int mmap_error, write_protects;
+	int nr_vmas, nr_watches, flushes, most, mmap_error, write_protects;
+	struct mm_struct **lazy;	/* what a CPU that we have left has loaded */
 };
 
 struct operation {
@@ -134,17 +136,6 @@ static spinlock_t *gone(struct world *w, struct watch *watch)
 		w->write_protects ? !(found & WRITABLE) : found <= NO_ENTRY) ? lock : NULL;
 }
 
-/* Does a revoker find it, or does he wait for us? */
-static bool is_linked(struct watch *watch)
-{
-	return rwsem_is_locked(&watch->mapping->i_mmap_rwsem) ||
-#ifdef RMAP_TREE
-	       mapping_rmap_tree_iter_first(watch->mapping, watch->pgoff, watch->pgoff);
-#else
-	       vma_interval_tree_iter_first(&watch->mapping->i_mmap, watch->pgoff, watch->pgoff);
-#endif
-}
-
 /* A flush of what is not gone settles nothing: it may be back in a TLB at once. */
 static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 			  unsigned long start, unsigned long end)
@@ -170,7 +161,13 @@ static void observe_flush(struct mmu_notifier *mn, struct mm_struct *mm,
 		if (watch->flushed || watch->addr + size <= start || watch->addr >= end || !lock)
 			continue;
 		watch->flushed = true;
-		if (watch->mapping && !is_linked(watch))
+		/* Does a revoker find it, or does he wait for us? */
+		if (watch->mapping && !rwsem_is_locked(&watch->mapping->i_mmap_rwsem) &&
+#ifdef RMAP_TREE
+		    !mapping_rmap_tree_iter_first(watch->mapping, watch->at, watch->at))
+#else
+		    !vma_interval_tree_iter_first(&watch->mapping->i_mmap, watch->at, watch->at))
+#endif
 			w->wrong = "flushed after the unlink";
 		if (watch->page &&
 		    page_count(watch->page) < 2 - (watch->table || PageAnon(watch->page)))
@@ -225,7 +222,7 @@ static void watch_vma(struct world *w, unsigned long start, unsigned long end)
 
 		if (found <= NO_ENTRY)
 			continue;
-		*watch = (struct watch){ addrs[i], .pgoff = linear_page_index(vma, addrs[i]) };
+		*watch = (struct watch){ addrs[i], .at = linear_page_index(vma, addrs[i]) };
 		if (!(found & HUGE_ENTRY))
 			watch->page = vm_normal_page(vma, addrs[i], pte);
 		if ((vma->vm_flags & VM_PFN) && !(watch->page && PageAnon(watch->page)))
@@ -362,6 +359,19 @@ static bool map_vma(struct world *w, char letter, unsigned long addr)
 	return true;
 }
 
+/* The CPU that we leave may go on walking page tables, until it is told that some went. */
+static void change_cpu(struct world *w)
+{
+#if defined(CONFIG_X86) && CONFIG_PGTABLE_LEVELS > 2
+	if (w->operation->races || w->layouts > 100 || num_online_cpus() < 2 ||
+	    !hypervisor_is_type(X86_HYPER_NATIVE))
+		return;
+	w->lazy = raw_cpu_ptr(&cpu_tlbstate.loaded_mm);
+	set_cpus_allowed_ptr(current, cpumask_of(cpumask_any_but(cpu_online_mask,
+								 raw_smp_processor_id())));
+#endif
+}
+
 static bool map_layout(struct world *w, const char *kind)
 {
 	unsigned long addr = BASE;
@@ -383,6 +393,7 @@ static bool map_layout(struct world *w, const char *kind)
 			return false;
 		addr = w->end;
 	}
+	change_cpu(w);
 	w->flushes = 0;
 	return true;
 }
@@ -395,6 +406,8 @@ static const char *unmapped(struct world *w, unsigned long start, unsigned long 
 	for (watch = w->watch; watch < w->watch + w->nr_watches && !w->wrong; watch++) {
 		if (gone(w, watch) && !watch->flushed && w->observes)
 			w->wrong = watch->table ? "page table not flushed" : "not flushed";
+		if (gone(w, watch) && watch->table && w->lazy && READ_ONCE(*w->lazy) == w->mm)
+			w->wrong = "page table gone, and a lazy CPU not told";
 		if (!gone(w, watch) && !watch->table && start <= watch->addr && watch->addr < end)
 			w->wrong = "still mapped";
 	}
@@ -412,7 +425,7 @@ static bool is_mapped(struct world *w)
 
 static const char *left(struct world *w)
 {
-	unsigned long i = MEMORY / PAGE_SIZE;
+	unsigned long i = MEMORY / PAGE_SIZE + 1;
 	struct page *page;
 
 	for (page = w->folio; i--; page = page_of(w, i))
@@ -593,28 +606,27 @@ static const char *write_protect(struct world *w)
 /* As madvise(), in a gather that stays open, the second one, maybe of the first page alone. */
 static void clear(struct world *w)
 {
-#ifdef UNMAP_DESC
-	MA_STATE(mas, &w->mm->mm_mt, 0, 0);
-	struct unmap_desc unmap = { .mas = &mas, .vma_start = w->start };
-#elif defined(UNMAP_MAS)
+#if defined(UNMAP_DESC) || defined(UNMAP_MAS)
 	MA_STATE(mas, &w->mm->mm_mt, 0, 0);
 #endif
 	unsigned long end = w->operation->clears == ALL ? w->end :
 			    strchr("GH", w->vma[0].kind) ? w->vma[0].end : w->start + PAGE_SIZE;
 	struct vm_area_struct *vma = vma_lookup(w->mm, w->start);
+#ifdef UNMAP_DESC
+	struct unmap_desc unmap = { .mas = &mas, .first = vma, .vma_start = w->start,
+				    .vma_end = end, .tree_end = end };
+#endif
 
 	tlb_gather_mmu(&w->gather, w->mm);
 	tlb_finish_mmu(&w->gather);
 	tlb_gather_mmu(&w->gather, w->mm);
 	mmap_read_lock(w->mm);
-#ifdef UNMAP_DESC
+#if defined(UNMAP_DESC) || defined(UNMAP_MAS)
 	mas_set(&mas, vma->vm_end);
-	unmap.first = vma;
-	unmap.vma_end = end;
-	unmap.tree_end = end;
+#endif
+#ifdef UNMAP_DESC
 	unmap_vmas(&w->gather, &unmap);
 #elif defined(UNMAP_MAS)
-	mas_set(&mas, vma->vm_end);
 	unmap_vmas(&w->gather, &mas, vma, w->start, end, end, false);
 #else
 	unmap_vmas(&w->gather, &w->mm->mm_mt, vma, w->start, end);
@@ -643,7 +655,7 @@ static const struct operation operations[] = {
 
 static const char * const layouts[] = {
 	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-T", "M-P-Q", "PMDC", "AP", "FP", "HP",
-	"A-A", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB", "AL", "LQ", "UQ", "PL-M",
+	"A-A-P", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB", "AL", "LQ", "UQ", "PL-M",
 	"TM", "H-T", "FG", "A-PAQ", "p", "ll", "W", "WA", "m", "d-d", "B-E", "APPPPPPPPP",
 };
 
@@ -687,10 +699,8 @@ static void reader(struct work_struct *work)
 	kthread_use_mm(w->mm);
 	can_read(w);
 	complete(&w->ready);
-	while (is_mapped(w) && spins--) {
+	for (; is_mapped(w) && spins--; cond_resched())
 		can_read(w);
-		cond_resched();
-	}
 	if (!is_mapped(w)) {
 		revoke(w);
 		w->result = can_read(w);
@@ -699,10 +709,7 @@ static void reader(struct work_struct *work)
 	up_read(gate);
 }
 
-/*
- * The window before the last flush is held open: behind the layout is a page of
- * another file, and to unlink that takes a lock. The reader has it until it judges.
- */
+/* To unlink what is behind the layout takes a lock, which the reader has until it judges. */
 static const char *race(struct world *w)
 {
 	const char *why = NULL;
@@ -753,6 +760,8 @@ static void close_mm(struct kunit *test, const char *layout, const char *why)
 	kthread_unuse_mm(w->mm);
 	mmput(w->mm);
 	why = why ?: left(w);
+	if (!why && w->lazy && READ_ONCE(*w->lazy) == w->mm)
+		why = "page tables gone, and a lazy CPU not told";
 #ifdef INVALIDATE_RANGE
 	mmu_notifier_unregister(&w->sentinel, w->mm);
 #endif
@@ -773,10 +782,10 @@ static void end(struct kunit *test)
 {
 	struct world *w = test->priv;
 
-	kunit_info(test, "%u layouts, %u of them not possible here", w->layouts, w->missing);
+	kunit_info(test, "%d layouts, %d of them not possible here", w->layouts, w->missing);
 	KUNIT_EXPECT_LT(test, w->missing, w->layouts);
 	if (test->status == KUNIT_SUCCESS && w->unclear)
-		kunit_skip(test, "%u trials too slow to tell", w->unclear);
+		kunit_skip(test, "%d trials too slow to tell", w->unclear);
 	if (test->status == KUNIT_SUCCESS && !w->operation->races && !w->observes)
 		kunit_skip(test, "nobody hears of flushes on this architecture");
 }
@@ -801,7 +810,6 @@ static void each_layout(struct kunit *test)
 	rounds = w->operation->races ? race_trials : 1;
 	if (!rounds || (w->operation->races && num_online_cpus() < 2))
 		kunit_skip(test, "needs 2 CPUs and some trials");
-	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
 	for (i = 0; i < ARRAY_SIZE(layouts); i++) {
 		const char *why = NULL;
 
@@ -857,6 +865,7 @@ static int world_init(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, w);
 	test->priv = w;
+	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
 	w->folio = alloc_pages(GFP_KERNEL | __GFP_COMP, get_order(PAGES * PAGE_SIZE));
 	w->memory = alloc_pages_exact(MEMORY, GFP_KERNEL);
 	KUNIT_ASSERT_TRUE(test, w->folio && w->memory);
