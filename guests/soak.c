@@ -485,6 +485,10 @@ int main(int argc, char **argv)
 	if (!found && round > first + SETTLED) {
 		if (stressor)
 			wait_for(stressor);
+		/* What stress-ng leaves behind may have many mappings, and take long to end. */
+		kill(-1, SIGKILL);
+		while (wait(NULL) > 0)
+			;
 		read_figures(now);
 		grown = leaks(before, now, NOISE + (round - first) / 4);
 	} else if (!found) {
