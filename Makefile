@@ -20,7 +20,7 @@ clean:             ## remove objects and logs
 distclean:         ## remove build/
 
 ### Prove it
-test:              ## all that fits in half an hour: scripts, KUnit on each base, some mutants, the model
+test:              ## all that fits in an hour: scripts, KUnit on each base, some mutants, the model
 race: lay          ## the race alone, TRIALS times
 repeat: lay        ## the suites 50 times in one boot: nothing may be left behind
 mutants: lay       ## put deliberate bugs into the series: the suites must catch each
