@@ -42,6 +42,9 @@ row() { rows "$1" | awk -v key="$2" '$1 == key { $1 = ""; sub(/^ /, ""); print; 
 # The bases that have a series.
 kept() { rows bases | while read -r any _; do [ ! -d "$top/patches/$any" ] || say "$any"; done; }
 
+# measured NAME: those whose figures, NAME.csv, are here
+measured() { for any in $(kept); do [ ! -f "$build/$any/$1.csv" ] || say "$any"; done; }
+
 names() { rows "$1" | awk '{ printf "%s%s", sep, $1; sep = ", " }'; }
 
 build=${BUILD:-$top/build}
@@ -115,6 +118,17 @@ log_end() {
 
 # splats CONSOLE: the first lines of what a kernel complained of; fails if there are none
 splats() { grep -aE '^(\[ *[0-9]+\.[0-9]+\] )?(WARNING|BUG|INFO): ' "$1"; }
+
+# ended CONSOLE: goes on if a guest of ours has said 'done', and its kernel complained of nothing
+ended() {
+	if ! grep -qx 'done' "$1" || splats "$1"; then
+		log_end "$1"
+		exit 1
+	fi
+}
+
+# libraries PROGRAM...: what they load, and the loader
+libraries() { for any; do ldd "$any"; done | awk '$2 == "=>" { print $3; next } /ld-linux/ { print $1 }' | sort -u; }
 
 # verdicts RESULT: what kunit.py parse said, a line a case: suite, group of parameters if there is one, case, verdict;
 # tabs. Parameters of a group that was skipped were skipped, although 6.1's KUnit says that they passed.

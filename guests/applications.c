@@ -78,7 +78,7 @@ static long milliseconds(void)
 
 static void run(const struct application *application)
 {
-	long began = milliseconds(), flushes = number("/proc/vmstat", "nr_tlb_remote_flush");
+	long began, flushes = number("/proc/vmstat", "nr_tlb_remote_flush");
 	long ipis = number("/proc/vmstat", "nr_tlb_remote_flush_received");
 	pid_t server = 0, child[CLIENTS];
 	int running = application->copies, most = 0, failed = 0, status;
@@ -86,8 +86,8 @@ static void run(const struct application *application)
 	if (application->server[0]) {
 		server = start(application->server);
 		sleep(1);
-		began += 1000;
 	}
+	began = milliseconds();
 	for (int i = 0; i < running; i++)
 		child[i] = start(application->command);
 	while (running) {
