@@ -6,7 +6,7 @@
  * back over and over, one shuts the gate, and stress-ng keeps the machine busy, where the guest has it. What a round
  * calls follows from SEED and its number; the first is FIRST.
  * A round in which anybody reached a frame that was taken back is stale. It ends the run, and is shortened to what
- * still is stale within TRIES runs. Leaks are looked for in a run without one.
+ * still is stale within TRIES runs, as far as SHORTEN seconds reach. Leaks are looked for in a run without one.
  * Last lines: 'unwell: ' for a process that failed or a run that was too short, 'leak: ' for each figure that grew, and
  * 'stale: N, leaks: N'.
  */
@@ -37,9 +37,10 @@
 #define TAKEN		4	/* frames taken back at once */
 #define WORKERS		2
 #define WATCHERS	2
-#define READS		20000	/* of one page, before a watcher goes on to the next */
+#define READS		1000	/* of one page, before a watcher goes on: it shall be back at each while frames are away */
 #define CALLS		96	/* of all workers, in a round */
 #define TRIES		30
+#define SHORTEN		600	/* s, at most */
 #define PAUSE		1000	/* us between two revokes, and between two turns of the gate */
 #define DELAY		5	/* ms that the gate is shut, and that nobody reads an event */
 #define RANGES		256	/* of one process_madvise(), most of them elsewhere */
@@ -53,6 +54,9 @@ static const char * const ops[OPS] = {
 	"mmap shared PFNMAP", "mmap shared MIXEDMAP", "mmap private MIXEDMAP", "mmap plain", "mmap with userfaultfd",
 	"mmap gate", "mprotect", "mremap", "madvise(DONTNEED)", "process_madvise(DONTNEED)", "munmap", "read", "write",
 };
+
+/* What every other round calls alone: what drops pages, unlinks them, and holds either up. */
+static const enum op few[] = { MAP_MIXED, MAP_WATCHED, MAP_GATE, DROP, DROP_RANGES, UNMAP };
 
 /* Worker @worker does @op to @pages pages of the arena from @page on; @arg is where to, or with which protection. */
 struct call {
@@ -86,7 +90,7 @@ static void make(struct call *calls, uint64_t seed, uint64_t round)
 
 	for (int i = 0; i < CALLS; i++) {
 		calls[i].worker = next(&state) % WORKERS;
-		calls[i].op = next(&state) % OPS;
+		calls[i].op = round % 2 ? few[next(&state) % (sizeof(few) / sizeof(*few))] : next(&state) % OPS;
 		calls[i].page = next(&state) % PAGES;
 		calls[i].pages = 1 + next(&state) % (PAGES - calls[i].page);
 		/* Short mappings, of which much goes at once. */
@@ -331,9 +335,9 @@ static int stale(const struct call *calls, int count)
 	return shared->stale != 0;
 }
 
-static int stale_within_tries(const struct call *calls, int count, long *runs)
+static int stale_within_tries(const struct call *calls, int count, time_t end, long *runs)
 {
-	for (int i = 0; i < TRIES; i++) {
+	for (int i = 0; i < TRIES && time(NULL) < end; i++) {
 		++*runs;
 		if (stale(calls, count))
 			return 1;
@@ -344,6 +348,7 @@ static int stale_within_tries(const struct call *calls, int count, long *runs)
 /* Takes out what it can: half of the calls, a quarter, ... one, until none can go. Returns how many are left. */
 static int shorten(struct call *calls, int count, long *runs)
 {
+	time_t end = time(NULL) + SHORTEN;
 	struct call fewer[CALLS];
 	int was;
 
@@ -354,7 +359,7 @@ static int shorten(struct call *calls, int count, long *runs)
 
 			memcpy(fewer, calls, at * sizeof(*calls));
 			memcpy(fewer + at, calls + at + length, (count - at - length) * sizeof(*calls));
-			if (stale_within_tries(fewer, count - length, runs)) {
+			if (stale_within_tries(fewer, count - length, end, runs)) {
 				count -= length;
 				memcpy(calls, fewer, count * sizeof(*calls));
 			} else {
