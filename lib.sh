@@ -42,9 +42,6 @@ row() { rows "$1" | awk -v key="$2" '$1 == key { $1 = ""; sub(/^ /, ""); print; 
 # The bases that have a series.
 kept() { rows bases | while read -r any _; do [ ! -d "$top/patches/$any" ] || say "$any"; done; }
 
-# measured NAME: those whose figures, NAME.csv, are here
-measured() { for any in $(kept); do [ ! -f "$build/$any/$1.csv" ] || say "$any"; done; }
-
 names() { rows "$1" | awk '{ printf "%s%s", sep, $1; sep = ", " }'; }
 
 build=${BUILD:-$top/build}
@@ -68,10 +65,11 @@ arch=${ARCH:-x86_64}
 if [ -n "${KDIR-}" ]; then
 	[ -d "$KDIR" ] || die "KDIR=$KDIR is not a directory"
 	KDIR=$(cd "$KDIR" && pwd -P)
-	work=$build/kdir/$(basename "$KDIR" | tr -c 'A-Za-z0-9._\n-' _)-$(printf %s "$KDIR" | cksum | cut -d ' ' -f 1)
+	own=$build/kdir/$(basename "$KDIR" | tr -c 'A-Za-z0-9._\n-' _)-$(printf %s "$KDIR" | cksum | cut -d ' ' -f 1)
 else
-	work=${WORK:-$build/$base}
+	own=$build/$base
 fi
+work=${WORK:-$own}
 tree=$work/linux
 logs=$work/logs
 
@@ -290,8 +288,7 @@ detached() {
 }
 
 # before_after NAME: 'side' builds and runs in $place what the kernel before, and the one after the series have of tests of
-# their own, and leaves a line for each verdict in $place/verdicts. One that only the former has is listed, and fails;
-# others that only the latter has are listed. Last line: 'N passed, N failed, N skipped'.
+# their own, and leaves a line for each verdict in $place/verdicts
 before_after() {
 	plain_git
 	mkdir -p "$logs"
@@ -302,10 +299,17 @@ before_after() {
 		side
 		sort -o "$place/verdicts" "$place/verdicts"
 	done
-	comm "$work/$1-before/verdicts" "$place/verdicts" --output-delimiter=@ | awk '
+}
+
+# same NAME: a verdict that only the kernel before has is listed, and fails, and so does a bad one that only the other has;
+# more of that are listed, and so is what is bad in both, which is skipped. Last line: 'N passed, N failed, N skipped'.
+same() {
+	comm "$work/$1-before/verdicts" "$work/$1-after/verdicts" --output-delimiter=@ | awk '
+		{ bad = /: (# )?not ok |\t(failed|crashed)$|: signal |: exit / && !/: exit [04]$/ }
 		!/^@/ { failed++; print "only before: " $0; next }
-		/^@[^@]/ { if (!/^@mmu_gather/) print "only after: " substr($0, 2); next }
-		/\tskipped$/ || / # SKIP/ { skipped++; next }
+		/^@[^@]/ { if (bad) failed++; if (!/^@mmu_gather/) print "only after: " substr($0, 2); next }
+		bad { print "in both: " substr($0, 3) }
+		bad || /\tskipped$/ || / # SKIP|: exit 4$/ { skipped++; next }
 		{ passed++ }
 		END {
 			printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped

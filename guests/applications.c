@@ -6,9 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <net/if.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -17,7 +15,10 @@
 #include "figures.h"
 
 #define LINKER		"/tests/ld-linux-x86-64.so.2", "--library-path", "/tests"
+#define RECEIVER	"/tests/tcp_mmap", "-4", "-z"
+#define LISTENS		":2253 00000000:0000 0A"	/* in /proc/net/tcp: that of tcp_mmap */
 #define CLIENTS		16
+#define PATIENCE	3000				/* times 20 ms */
 #define LENGTH(array)	(sizeof(array) / sizeof(*(array)))
 
 static const struct application {
@@ -28,8 +29,9 @@ static const struct application {
 } applications[] = {
 	{ "perf record of all CPUs", 1, 5, { LINKER, "/tests/perf", "record", "-a", "-e", "cpu-clock", "-F", "100",
 					      "-o", "/tmp/perf.data" } },
-	{ "tcp_mmap, 16 connections", CLIENTS, 0, { "/tests/tcp_mmap", "-4", "-z", "-H", "127.0.0.1" },
-					      { "/tests/tcp_mmap", "-4", "-z", "-s" } },
+	{ "tcp_mmap, 1 connection", 1, 0, { RECEIVER, "-H", "127.0.0.1" }, { RECEIVER, "-s" } },
+	{ "tcp_mmap, 4 connections", 4, 0, { RECEIVER, "-H", "127.0.0.1" }, { RECEIVER, "-s" } },
+	{ "tcp_mmap, 16 connections", CLIENTS, 0, { RECEIVER, "-H", "127.0.0.1" }, { RECEIVER, "-s" } },
 	{ "vgem_mmap of igt", 1, 0, { LINKER, "/tests/vgem_mmap" } },
 };
 
@@ -68,6 +70,27 @@ static int pfn_vmas(pid_t pid)
 	return count > 0 ? count : 0;
 }
 
+/* Waits for it; returns whether the server listens. */
+static int listens(void)
+{
+	char line[512];
+
+	for (int i = 0; i < PATIENCE; i++) {
+		FILE *file = fopen("/proc/net/tcp", "r");
+
+		while (file && fgets(line, sizeof(line), file)) {
+			if (strstr(line, LISTENS)) {
+				fclose(file);
+				return 1;
+			}
+		}
+		if (file)
+			fclose(file);
+		usleep(20000);
+	}
+	return 0;
+}
+
 static long milliseconds(void)
 {
 	struct timespec now;
@@ -85,7 +108,7 @@ static void run(const struct application *application)
 
 	if (application->server[0]) {
 		server = start(application->server);
-		sleep(1);
+		failed = !listens();
 	}
 	began = milliseconds();
 	for (int i = 0; i < running; i++)
@@ -109,9 +132,11 @@ static void run(const struct application *application)
 		usleep(20000);
 	}
 	/* It has what the last of them sent still to read. */
-	for (int i = 0; server && i < 500 && pfn_vmas(server); i++)
+	for (int i = 0; server && i < PATIENCE && pfn_vmas(server); i++)
 		usleep(20000);
 	if (server) {
+		/* It would go on for ever, with nothing mapped. */
+		failed |= pfn_vmas(server) || waitpid(server, NULL, WNOHANG);
 		kill(server, SIGKILL);
 		waitpid(server, NULL, 0);
 	}
@@ -127,14 +152,10 @@ static void run(const struct application *application)
 
 int main(void)
 {
-	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
 	if (mount("proc", "/proc", "proc", 0, NULL) || mount("tmpfs", "/tmp", "tmpfs", 0, NULL) ||
 	    mount("devtmpfs", "/dev", "devtmpfs", 0, NULL) || mount("sysfs", "/sys", "sysfs", 0, NULL))
 		fail("mount");
-	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo))
-		fail("lo");
+	raise_loopback();
 	for (size_t i = 0; i < LENGTH(applications); i++)
 		run(&applications[i]);
 	printf("done\n");

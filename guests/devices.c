@@ -353,12 +353,14 @@ static void operate(const struct device *device, enum operation operation, long 
 static void count(const struct device *device, enum operation operation, long vmas)
 {
 	pid_t child;
+	int status;
 
 	shared->flushes = shared->ipis = 0;
 	child = must(fork(), "fork");
 	if (!child)
 		operate(device, operation, vmas);
-	must(waitpid(child, NULL, 0), "waitpid");
+	must(waitpid(child, &status, 0), "waitpid");
+	must(-status, device->name);
 	if (operation == EXIT)
 		take_counts();
 	printf(",%ld,%ld", shared->flushes, shared->ipis);

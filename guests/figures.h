@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What is in use in a small guest whose only programs are ours: to tell whether something is left behind. */
+/* For small guests whose only programs are ours: what is in use, to tell whether something is left behind, and more. */
 #ifndef FIGURES_H
 
 #define FIGURES_H
@@ -7,10 +7,13 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* In pages and objects. */
@@ -34,6 +37,17 @@ static inline void say(const char *path, const char *what)
 
 	if (fd < 0 || write(fd, what, strlen(what)) < 0)
 		fail(path);
+	close(fd);
+}
+
+/* Brings up the loopback. */
+static inline void raise_loopback(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo))
+		fail("lo");
 	close(fd);
 }
 

@@ -3,23 +3,14 @@
  * The only program of a small guest: runs the programs of /tests that its arguments name, each for SECONDS at most, and
  * prints '== NAME' before and '== NAME: exit N' or '== NAME: signal N' after each.
  */
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/mount.h>
-#include <sys/reboot.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#define SECONDS	60
+#include "figures.h"
 
-static void fail(const char *what)
-{
-	perror(what);
-	fflush(stdout);
-	reboot(RB_AUTOBOOT);
-}
+#define SECONDS		60
+#define HUGE_PAGES	"64"
 
 static void run(const char *name)
 {
@@ -61,6 +52,8 @@ int main(int argc, char **argv)
 	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
 	if (chdir("/tmp"))
 		fail("/tmp");
+	say("/proc/sys/vm/nr_hugepages", HUGE_PAGES);
+	raise_loopback();
 	for (int i = 1; i < argc; i++)
 		run(argv[i]);
 	printf("done\n");
