@@ -52,7 +52,7 @@ may_write() {
 	case $1 in
 	'make apply'*) echo "$HOME/linux" ;;
 	'git am'*) echo "$HOME/other" ;;
-	'make applications' | 'make bench' | 'make cases' | 'make devices' | 'make matrix' | 'make mutants') echo "$work/results" ;;
+	'make applications' | 'make bench' | 'make cases' | 'make devices' | 'make matrix' | 'make selftests' | 'make mutants') echo "$work/results" ;;
 	'make refresh') echo "$work/patches" ;;
 	esac
 }
