@@ -159,7 +159,6 @@ int main(void)
 	for (size_t i = 0; i < LENGTH(applications); i++)
 		run(&applications[i]);
 	printf("done\n");
-	fflush(stdout);
-	reboot(RB_AUTOBOOT);
+	end_guest();
 	return 0;
 }

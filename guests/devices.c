@@ -38,6 +38,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define PAGE		4096UL
@@ -536,6 +537,7 @@ int main(int argc, char **argv)
 		close(fd);
 	}
 	printf("done\n");
+	tcdrain(STDOUT_FILENO);
 	reboot(RB_AUTOBOOT);
 	return 0;
 }

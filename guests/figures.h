@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
+#include <termios.h>
 #include <unistd.h>
 
 /* In pages and objects. */
@@ -22,12 +23,19 @@ static const char * const figures[] = {
 };
 #define FIGURES	(sizeof(figures) / sizeof(figures[0]))
 
+/* Ends the guest when all that was said is out. */
+static inline void end_guest(void)
+{
+	fflush(stdout);
+	tcdrain(STDOUT_FILENO);
+	reboot(RB_AUTOBOOT);
+}
+
 /* Says what failed and why, and ends the guest. */
 static inline void fail(const char *what)
 {
 	perror(what);
-	fflush(stdout);
-	reboot(RB_AUTOBOOT);
+	end_guest();
 }
 
 /* Writes @what to the file @path. */

@@ -31,6 +31,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "pfn_device.h"
@@ -389,6 +390,7 @@ int main(int argc, char **argv)
 	}
 	count_all();
 	fflush(stdout);
+	tcdrain(STDOUT_FILENO);
 	reboot(RB_AUTOBOOT);
 	return 0;
 }

@@ -57,7 +57,6 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++)
 		run(argv[i]);
 	printf("done\n");
-	fflush(stdout);
-	reboot(RB_AUTOBOOT);
+	end_guest();
 	return 0;
 }
