@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,17 @@ static inline void say(const char *path, const char *what)
 	if (fd < 0 || write(fd, what, strlen(what)) < 0)
 		fail(path);
 	close(fd);
+}
+
+/* The calling thread runs on this CPU alone from now on. */
+static inline void on_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		fail("sched_setaffinity");
 }
 
 /* Brings up the loopback. */

@@ -31,9 +31,9 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
-#include <termios.h>
 #include <unistd.h>
 
+#include "figures.h"
 #include "pfn_device.h"
 
 #define PAGE		4096UL
@@ -66,23 +66,6 @@ static size_t length;		/* of the VMA */
 enum { READER, KEEPER, DROPPER, REVOKER, THREADS };
 static sem_t go[THREADS], done[THREADS];
 static char *watched = ARENA, *dropped_page = ARENA;
-
-static void fail(const char *what)
-{
-	perror(what);
-	fflush(stdout);
-	reboot(RB_AUTOBOOT);
-}
-
-static void on_cpu(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		fail("sched_setaffinity");
-}
 
 /* Where the CPUs run by turns, it is that of another one now. */
 static void relax(void) { __builtin_ia32_pause(); }
@@ -389,8 +372,6 @@ int main(int argc, char **argv)
 		fflush(stdout);
 	}
 	count_all();
-	fflush(stdout);
-	tcdrain(STDOUT_FILENO);
-	reboot(RB_AUTOBOOT);
+	end_guest();
 	return 0;
 }

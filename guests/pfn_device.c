@@ -19,6 +19,7 @@
 #include <linux/mm.h>
 #include <linux/rwsem.h>
 #include <linux/uaccess.h>
+#include <linux/wait.h>
 
 #include <asm/tlb.h>
 
@@ -34,6 +35,7 @@ static unsigned long *frames;
 
 static atomic_t held;	/* DROPPED | GATE | WATCHED */
 static DECLARE_COMPLETION(gone);
+static DECLARE_WAIT_QUEUE_HEAD(released);
 
 /* Keeps what the caller has for @ms ms, or until RELEASE. */
 static void hold(int what, unsigned long ms, bool awake)
@@ -41,12 +43,10 @@ static void hold(int what, unsigned long ms, bool awake)
 	unsigned long end = jiffies + msecs_to_jiffies(ms);
 
 	atomic_or(what, &held);
-	while (atomic_read(&held) & what && time_before(jiffies, end)) {
-		if (awake)
-			cpu_relax();
-		else
-			usleep_range(20, 50);
-	}
+	while (awake && atomic_read(&held) & what && time_before(jiffies, end))
+		cpu_relax();
+	if (!awake)
+		wait_event_timeout(released, !(atomic_read(&held) & what), msecs_to_jiffies(ms));
 	atomic_andnot(what, &held);
 }
 
@@ -212,6 +212,7 @@ static long held_ioctl(unsigned int cmd)
 		return atomic_read(&held);
 	case RELEASE:
 		atomic_set(&held, 0);
+		wake_up_all(&released);
 		return 0;
 	}
 	return -EINVAL;
