@@ -4,6 +4,7 @@
  * prints what is in use after each round. Last line: 'leaks: N', how many of the figures grew with the rounds, from
  * SETTLED to ROUNDS.
  */
+#define _GNU_SOURCE
 #include <sys/mount.h>
 
 #include "figures.h"

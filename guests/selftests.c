@@ -3,6 +3,7 @@
  * The only program of a small guest: runs the programs of /tests that its arguments name, each for SECONDS at most, and
  * prints '== NAME' before and '== NAME: exit N' or '== NAME: signal N' after each.
  */
+#define _GNU_SOURCE
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
