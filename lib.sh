@@ -65,11 +65,11 @@ arch=${ARCH:-x86_64}
 if [ -n "${KDIR-}" ]; then
 	[ -d "$KDIR" ] || die "KDIR=$KDIR is not a directory"
 	KDIR=$(cd "$KDIR" && pwd -P)
-	own=$build/kdir/$(basename "$KDIR" | tr -c 'A-Za-z0-9._\n-' _)-$(printf %s "$KDIR" | cksum | cut -d ' ' -f 1)
+	usual=$build/kdir/$(basename "$KDIR" | tr -c 'A-Za-z0-9._\n-' _)-$(printf %s "$KDIR" | cksum | cut -d ' ' -f 1)
 else
-	own=$build/$base
+	usual=$build/$base
 fi
-work=${WORK:-$own}
+work=${WORK:-$usual}
 tree=$work/linux
 logs=$work/logs
 

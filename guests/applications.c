@@ -5,10 +5,8 @@
  * PFN VMAs its processes had at once at most, or 'skipped: NAME;STATUS' if it failed. Last line: 'done'.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 

@@ -13,7 +13,6 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <libdrm/drm.h>
 #include <linux/dma-heap.h>
 #include <linux/if_packet.h>
@@ -22,24 +21,16 @@
 #include <linux/tcp.h>
 #include <linux/udmabuf.h>
 #include <linux/vfio.h>
-#include <net/if.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/reboot.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <termios.h>
-#include <unistd.h>
+
+#include "figures.h"
 
 #define PAGE		4096UL
 #define HUGE		(512 * PAGE)
@@ -256,15 +247,6 @@ static const struct device {
 	{ "vfio-pci of 2 MiB each made read-only", open_vfio, map_shared, HUGE, PROT_READ },
 };
 
-static void pin(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	must(sched_setaffinity(0, sizeof(set), &set), "sched_setaffinity");
-}
-
 static pthread_t spawn(void *(*function)(void *), long arg)
 {
 	pthread_t thread;
@@ -277,7 +259,7 @@ static volatile unsigned long turns[CPUS];
 
 static void *spin(void *cpu)
 {
-	pin((long)cpu);
+	on_cpu((long)cpu);
 	for (;;)
 		turns[(long)cpu]++;
 	return NULL;
@@ -421,7 +403,7 @@ static void *read_on(void *cpu)
 {
 	volatile unsigned long *word = (unsigned long *)ARENA;
 
-	pin((long)cpu);
+	on_cpu((long)cpu);
 	if (!sigsetjmp(fault, 0)) {
 		while (!stop && !stale) {
 			stale = *word != OWNED;
@@ -434,7 +416,7 @@ static void *read_on(void *cpu)
 
 static void *take_back(void *cpu)
 {
-	pin((long)cpu);
+	on_cpu((long)cpu);
 	while (ticks() < due)
 		;
 	from = ticks();
@@ -518,7 +500,7 @@ int main(int argc, char **argv)
 	memfd = must(memfd_create("page", MFD_ALLOW_SEALING), "memfd_create");
 	must(ftruncate(memfd, PAGE), "ftruncate");
 	must(fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK), "F_ADD_SEALS");
-	pin(0);
+	on_cpu(0);
 	for (size_t i = 0; i < LENGTH(devices); i++) {
 		if (!try_open(devices[i].name, devices[i].open))
 			continue;
@@ -537,7 +519,6 @@ int main(int argc, char **argv)
 		close(fd);
 	}
 	printf("done\n");
-	tcdrain(STDOUT_FILENO);
-	reboot(RB_AUTOBOOT);
+	end_guest();
 	return 0;
 }

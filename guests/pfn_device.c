@@ -43,10 +43,12 @@ static void hold(int what, unsigned long ms, bool awake)
 	unsigned long end = jiffies + msecs_to_jiffies(ms);
 
 	atomic_or(what, &held);
-	while (awake && atomic_read(&held) & what && time_before(jiffies, end))
-		cpu_relax();
-	if (!awake)
+	if (awake) {
+		while (atomic_read(&held) & what && time_before(jiffies, end))
+			cpu_relax();
+	} else {
 		wait_event_timeout(released, !(atomic_read(&held) & what), msecs_to_jiffies(ms));
+	}
 	atomic_andnot(what, &held);
 }
 
