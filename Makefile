@@ -28,7 +28,7 @@ commits: lay       ## build and boot every commit of the series by itself
 matrix:            ## the suites on other architectures, compilers, configurations: all jobs, those of BASE, or JOB
 selftests: lay     ## the kernel's own programs that test mm/, before and after the series: same verdicts
 alltests: lay      ## the kernel's own KUnit suites, before and after the series: same verdicts
-soak: lay          ## random calls on mappings that a driver takes back, beside stress-ng
+soak: lay          ## random calls on mappings that a driver takes back, beside stress-ng or trinity
 devices: lay       ## flushes of mappings of real drivers, before and after; they take them back against munmap()
 applications: lay  ## flushes and time of programs that people know, before and after
 bench:             ## flushes, IPIs, times and instructions before and after the series

@@ -5,9 +5,11 @@
  * 'device: DEVICE,FLUSHES,IPIS,FLUSHES,IPIS,FLUSHES,IPIS,KIND': of one munmap() of all, of one mprotect(), of the exit;
  * KIND is what the VMAs are.
  * 'skipped: DEVICE,REASON': this kernel has it not.
- * 'revoke: DEVICE,HOW,TRIALS,MET,STALE': TRIALS times the driver takes a page back, at any time before, during or after
- * a munmap() that unlinks it first of FILLERS; MET is how often both ran at the same time. As soon as the driver says
- * that it has it, the page is overwritten; the trial is stale if a thread that reads all the while reads that.
+ * 'revoke: DEVICE,HOW,TRIALS,MET,STALE': TRIALS times the driver takes a mapping back, at any time before, during or after
+ * a munmap() of it and FILLERS more, or while munmap() has unlinked it and waits to unlink what is behind it, a VMA of
+ * /dev/gate (pfn_device.c); every second time, it is not the first that munmap() comes to. MET is how often both ran at
+ * the same time. As soon as the driver says that it has it, its memory is overwritten; the trial is stale if a thread
+ * that reads all the while reads that.
  * Last line: 'done'.
  */
 #define _GNU_SOURCE
@@ -31,15 +33,15 @@
 #include <sys/wait.h>
 
 #include "figures.h"
+#include "pfn_device.h"
 
 #define PAGE		4096UL
 #define HUGE		(512 * PAGE)
 #define ARENA		((char *)0x100000000000UL)
 #define CPUS		4
 #define FILLERS		2000
-#define HOLD		10000000UL		/* ticks: a few ms */
-#define OWNED		0UL			/* what the page holds, and what when it was taken back */
-#define POISON		0xdead0000deadUL
+#define PATIENCE	20000000000UL		/* ticks: some seconds */
+#define OWNED		0UL			/* what the page holds, until it is taken back: POISON */
 #define PCI		"0000:00:10.0"		/* the ivshmem device, where proofs/devices puts it */
 #define BAR		2			/* its memory */
 #define REGION(index)	((off_t)(index) << 40)	/* of a file of vfio-pci */
@@ -61,8 +63,7 @@ static long must(long result, const char *what)
 		printf("skipped: %s,%s: %s\n", opening, what, strerror(errno));
 		longjmp(missing, 1);
 	}
-	perror(what);
-	reboot(RB_AUTOBOOT);
+	fail(what);
 	return 0;
 }
 
@@ -102,13 +103,12 @@ static void open_heap(void)
 
 static void open_tcp(void)
 {
-	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t length = sizeof(address);
 	int one = 1, server = must(socket(AF_INET, SOCK_STREAM, 0), "TCP");
 
 	peer = must(socket(AF_INET, SOCK_STREAM, 0), "TCP");
-	must(ioctl(peer, SIOCSIFFLAGS, &lo), "lo");
+	raise_loopback();
 	must(bind(server, (void *)&address, length) ?: listen(server, 1), "listen()");
 	must(getsockname(server, (void *)&address, &length), "getsockname()");
 	must(connect(peer, (void *)&address, length), "connect()");
@@ -251,7 +251,8 @@ static pthread_t spawn(void *(*function)(void *), long arg)
 {
 	pthread_t thread;
 
-	must(-pthread_create(&thread, NULL, function, (void *)arg), "pthread_create");
+	errno = pthread_create(&thread, NULL, function, (void *)arg);
+	must(-errno, "pthread_create");
 	return thread;
 }
 
@@ -273,16 +274,7 @@ static struct {
 
 static long counter(const char *name)
 {
-	FILE *file = fopen("/proc/vmstat", "r");
-	long count = -1, found;
-	char line[128];
-
-	must(file ? 0 : -1, "/proc/vmstat");
-	while (fscanf(file, "%127s %ld", line, &found) == 2)
-		if (!strcmp(line, name))
-			count = found;
-	fclose(file);
-	return must(count, name);
+	return number("/proc/vmstat", name);
 }
 
 static void take_counts(void)
@@ -381,12 +373,18 @@ static const struct way {
 	void (*open)(void);
 	void (*take)(void);
 	void (*give)(void);
+	size_t size;
+	int gated;		/* taken when it has been unlinked */
 } ways[] = {
-	{ "vfio-pci", "enters low power", open_vfio, take_low_power, give_low_power },
+	{ "vfio-pci", "enters low power", open_vfio, take_low_power, give_low_power, PAGE },
+	{ "vfio-pci", "enters low power once unlinked", open_vfio, take_low_power, give_low_power, PAGE, 1 },
+	{ "vfio-pci of 2 MiB", "enters low power once unlinked", open_vfio, take_low_power, give_low_power, HUGE, 1 },
 };
 
 static const struct way *way;
-static volatile int reading, stale, stop;
+static int gate;
+static volatile int reading, stale, stop, unmapped;
+static volatile int seen;			/* whether the reader has come to what was taken back */
 static volatile unsigned long due, from, to;	/* ticks: when to take it back, and when that was */
 static sigjmp_buf fault;
 
@@ -414,32 +412,68 @@ static void *read_on(void *cpu)
 	return NULL;
 }
 
+static void *shut_gate(void *cpu)
+{
+	on_cpu((long)cpu);
+	must(ioctl(gate, SHUT, HELD_MS), "SHUT");
+	return NULL;
+}
+
+/* Whether munmap() sleeps at the gate. */
+static int held_up(void)
+{
+	return (ioctl(gate, HELD) & (GATE | WAITED)) == (GATE | WAITED);
+}
+
 static void *take_back(void *cpu)
 {
 	on_cpu((long)cpu);
-	while (ticks() < due)
+	while (way->gated ? !held_up() && !unmapped : ticks() < due)
 		;
 	from = ticks();
 	way->take();
 	to = ticks();
-	while (reading && ticks() < to + HOLD)
+	/* It can only fault now, or read what it shall not. */
+	while (reading && ticks() < to + PATIENCE)
 		;
+	seen = !reading && (!way->gated || held_up());
+	ioctl(gate, RELEASE);
 	way->give();
 	return NULL;
 }
 
-/* Returns whether munmap() and the driver ran at the same time. @length: ticks that munmap() takes. */
-static int trial(unsigned long *length)
+/* What munmap() comes to next, at @at; returns where that ends. */
+static char *map_neighbours(char *at, pthread_t *keeper)
 {
+	if (way->gated) {
+		map(at, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, gate, 0);
+		*keeper = spawn(shut_gate, 1);
+		while (!(ioctl(gate, HELD) & GATE))
+			sched_yield();
+		return at + PAGE;
+	}
+	/* Those that are not contiguous in the file stay apart. */
+	for (long i = 0; i < FILLERS; i++)
+		map(at + i * PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, memfd, 0);
+	return at + FILLERS * PAGE;
+}
+
+/*
+ * Returns whether munmap() and the driver ran at the same time. @length: ticks that munmap() takes. @follows: whether it
+ * comes to another VMA first.
+ */
+static int trial(unsigned long *length, int follows)
+{
+	char *start = ARENA - (follows ? PAGE : 0), *end;
+	pthread_t reader, revoker, keeper = 0;
 	unsigned long begun, ended;
-	pthread_t reader, revoker;
 
 	stop = 0;
+	unmapped = 0;
 	due = -1;
-	map_shared(ARENA, PAGE);
-	/* Neighbours that are not contiguous in the file stay apart. */
-	for (long i = 1; i <= FILLERS; i++)
-		map(ARENA + i * PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, memfd, 0);
+	map(ARENA - PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, memfd, 0);
+	map_shared(ARENA, way->size);
+	end = map_neighbours(ARENA + way->size, &keeper);
 	revoker = spawn(take_back, 2);
 	reader = spawn(read_on, 3);
 	while (!reading)
@@ -450,13 +484,16 @@ static int trial(unsigned long *length)
 	while (ticks() < begun)
 		;
 	begun = ticks();
-	must(munmap(ARENA, (1 + FILLERS) * PAGE), "munmap");
+	must(munmap(start, end - start), "munmap");
 	ended = ticks();
+	unmapped = 1;
 	pthread_join(revoker, NULL);
 	stop = 1;
 	pthread_join(reader, NULL);
+	if (way->gated)
+		pthread_join(keeper, NULL);
 	*length = ended - begun;
-	return from < ended && to > begun;
+	return seen && from < ended && to > begun;
 }
 
 static void run_trials(long trials)
@@ -466,7 +503,7 @@ static void run_trials(long trials)
 
 	for (long i = 0; i < trials; i++) {
 		stale = 0;
-		met += trial(&length);
+		met += trial(&length, i % 2);
 		stales += stale;
 	}
 	printf("revoke: %s,%s,%ld,%ld,%ld\n", way->device, way->how, trials, met, stales);
@@ -500,6 +537,7 @@ int main(int argc, char **argv)
 	memfd = must(memfd_create("page", MFD_ALLOW_SEALING), "memfd_create");
 	must(ftruncate(memfd, PAGE), "ftruncate");
 	must(fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK), "F_ADD_SEALS");
+	gate = must_open("/dev/gate");
 	on_cpu(0);
 	for (size_t i = 0; i < LENGTH(devices); i++) {
 		if (!try_open(devices[i].name, devices[i].open))

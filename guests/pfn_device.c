@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * /dev/pfn, a driver as the series has it in mind: maps FRAMES frames that the kernel has no struct page for, and takes
- * them back with unmap_mapping_range(). Put into the kernels of 'make soak' and 'make race', never sent.
+ * them back with unmap_mapping_range(). Put into the kernels of 'make soak', race, devices and applications, never sent.
  * Page N of the file is a frame in a VM_PFNMAP VMA, page FRAMES + N the same frame in a VM_MIXEDMAP VMA. What is behind
  * them in a VM_MIXEDMAP VMA is one more frame, of no interest.
  * Its ioctl(REVOKE + first, count), for one caller at a time: nobody may reach these frames now, and who tries gets
  * SIGBUS; they hold POISON for HOLD us or more, and OWNED again before anyone may. Who reads POISON had a stale TLB
  * entry.
  * /dev/gate maps nothing. While it is shut nobody can unlink a VMA of it: munmap() waits there with what it has
- * unlinked before, long enough for the frames to be taken back.
+ * unlinked before, long enough for that to be taken back.
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -25,7 +25,7 @@
 
 #include "pfn_device.h"
 
-#define ADDRESS	0x38000000UL	/* of the frames: mem=896M leaves them to us */
+#define ADDRESS	0x38000000UL	/* of the frames: mem=896M, or 'memmap=1M$896M', leaves them to us */
 #define HOLD	500
 #define OWNED	0x600dUL
 
@@ -257,6 +257,8 @@ static int gate_mmap(struct file *file, struct vm_area_struct *vma)
 
 static long gate_ioctl(struct file *file, unsigned int cmd, unsigned long ms)
 {
+	if (cmd == HELD && rwsem_is_contended(&file->f_mapping->i_mmap_rwsem))
+		return atomic_read(&held) | WAITED;
 	if (cmd != SHUT && cmd != SHUT_AWAKE)
 		return held_ioctl(cmd);
 	i_mmap_lock_write(file->f_mapping);

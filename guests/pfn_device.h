@@ -22,11 +22,12 @@ struct watch {
 #define SHUT		0x5102U
 #define SHUT_AWAKE	0x5103U	/* the same without sleep: who waits for the lock spins, too */
 /* of both */
-#define HELD		0x5104U	/* what has come so far of DROP_OPEN, SHUT or SHUT_AWAKE, WAKE_WHEN_GONE: as follows */
+#define HELD		0x5104U	/* what has come so far of DROP_OPEN, SHUT or SHUT_AWAKE, WAKE_WHEN_GONE, and who waits: */
 #define RELEASE		0x5105U
 #define DROPPED		1
 #define GATE		2
 #define WATCHED		4
+#define WAITED		8	/* of /dev/gate: munmap() sleeps there */
 #define HELD_MS		2000	/* at most */
 
 #endif

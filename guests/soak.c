@@ -3,7 +3,8 @@
  * soak SECONDS SEED [FIRST]: the only program of a small guest with /dev/pfn and /dev/gate (pfn_device.c). For SECONDS,
  * rounds of random calls: threads of one process map, protect, move, drop, unmap, read and write over each other while
  * others read what is there, and one reads the events of a userfaultfd, late. Meanwhile one process takes the frames
- * back over and over, one shuts the gate, and stress-ng keeps the machine busy, where the guest has it. What a round
+ * back over and over, one shuts the gate, and stress-ng or trinity, whichever the guest has, keeps the machine busy; the
+ * latter does what it likes to mappings of /dev/pfn, too. What a round
  * calls follows from SEED and its number; the first is FIRST.
  * A round in which anybody reached a frame that was taken back is stale. It ends the run, and is shortened to what
  * still is stale within TRIES runs, as far as SHORTEN seconds reach. Leaks are looked for in a run without one.
@@ -45,6 +46,7 @@
 #define RANGES		256	/* of one process_madvise(), most of them elsewhere */
 #define TABLE		(512 * PAGE)	/* what one page table maps */
 #define SETTLED		20	/* rounds */
+#define NOBODY		65534	/* whom trinity runs as */
 #define NOISE		100	/* pages and objects that caches keep */
 
 enum op { MAP_PFN, MAP_MIXED, MAP_COPY, MAP_PLAIN, MAP_WATCHED, MAP_GATE, PROTECT, MOVE, DROP,
@@ -444,24 +446,50 @@ static void shut(void)
 	_exit(0);
 }
 
-/* Starts stress-ng, with the libraries that lie beside it, if it is there. */
-static pid_t stress(const char *seconds)
+static char *endless;	/* what keeps the machine busy, if it does so until it is interrupted */
+
+/* Starts what keeps the machine busy, with the libraries that lie beside it, if it is there. */
+static pid_t stress(char *seconds)
 {
+	char *stress_ng[] = {
+		"ld.so", "--library-path", "/tests", "/tests/stress-ng", "--quiet", "--timeout", seconds, "--temp-path", "/tmp",
+		"--madvise", "1", "--mmap", "1", "--mmap-bytes", "32M", "--mprotect", "1", "--mremap", "1", "--mremap-bytes", "8M",
+		"--munmap", "1", "--vm", "1", "--vm-bytes", "32M", "--tlb-shootdown", "1", "--mmapmany", "1", "--userfaultfd", "1",
+		"--userfaultfd-bytes", "8M", "--dev", "1", NULL,
+	};
+	char *trinity[] = {
+		"ld.so", "--library-path", "/tests", "/tests/trinity", "-q", "-q", "-l", "off", "-C", "2", "-g", "vm", "-a", "64",
+		"-V", "/dev/pfn", NULL,
+	};
+	char **command = access("/tests/trinity", X_OK) ? stress_ng : trinity;
 	pid_t pid;
 
-	if (access("/tests/stress-ng", X_OK))
+	if (access(command[3], X_OK))
 		return 0;
+	endless = command == trinity ? command[3] : NULL;
 	pid = child();
 	if (pid)
 		return pid;
 	say("/proc/self/oom_score_adj", "1000");
 	nice(20);
-	execl("/tests/ld-linux-x86-64.so.2", "ld.so", "--library-path", "/tests", "/tests/stress-ng", "--quiet", "--timeout",
-	      seconds, "--temp-path", "/tmp", "--madvise", "1", "--mmap", "1", "--mmap-bytes", "32M", "--mprotect", "1", "--mremap",
-	      "1", "--mremap-bytes", "8M", "--munmap", "1", "--vm", "1", "--vm-bytes", "32M", "--tlb-shootdown", "1",
-	      "--mmapmany", "1", "--userfaultfd", "1", "--userfaultfd-bytes", "8M", "--dev", "1", NULL);
-	fail("stress-ng");
+	/* Root it refuses to be. */
+	if (endless && (chdir("/tmp") || setgid(NOBODY) || setuid(NOBODY)))
+		fail("setuid");
+	execv("/tests/ld-linux-x86-64.so.2", command);
+	fail(command[3]);
 	return -1;
+}
+
+/* Waits for it; that which ends only if it is told to shall not have ended before. */
+static void stressed(pid_t stressor)
+{
+	if (endless && waitpid(stressor, NULL, WNOHANG)) {
+		printf("unwell: %s has ended\n", endless);
+		return;
+	}
+	if (endless)
+		kill(stressor, SIGINT);
+	wait_for(stressor);
 }
 
 int main(int argc, char **argv)
@@ -477,7 +505,7 @@ int main(int argc, char **argv)
 
 	if (mount("proc", "/proc", "proc", 0, NULL) || mount("tmpfs", "/tmp", "tmpfs", 0, NULL) ||
 	    mount("sysfs", "/sys", "sysfs", 0, NULL) ||
-	    mknod("/dev/pfn", S_IFCHR | 0600, makedev(10, 200)) ||
+	    mknod("/dev/pfn", S_IFCHR | 0666, makedev(10, 200)) ||
 	    mknod("/dev/gate", S_IFCHR | 0600, makedev(10, 201)) ||
 	    mknod("/dev/null", S_IFCHR | 0666, makedev(1, 3)) ||
 	    mknod("/dev/zero", S_IFCHR | 0666, makedev(1, 5)))
@@ -522,7 +550,7 @@ int main(int argc, char **argv)
 	wait_for(keeper);
 	if (!found && round > first + SETTLED) {
 		if (stressor)
-			wait_for(stressor);
+			stressed(stressor);
 		/* What stress-ng leaves behind may have many mappings, and take long to end. */
 		kill(-1, SIGKILL);
 		while (wait(NULL) > 0)
