@@ -656,7 +656,7 @@ static const struct operation operations[] = {
 static const char * const layouts[] = {
 	"P", "M", "D", "C", "B", "T", "L", "G", "PQ", "P-T", "M-P-Q", "PMDC", "AP", "FP", "HP",
 	"A-A-P", "A-P", "F-Q", "FPQ", "PA", "PF", "PH", "P-F", "PD", "PB", "AL", "LQ", "UQ", "PL-M",
-	"TM", "H-T", "FG", "A-PAQ", "p", "ll", "W", "WA", "m", "d-d", "B-E", "APPPPPPPPP",
+	"TM", "H-T", "FG", "A-PAQ", "p", "ll", "W", "WA", "m", "d-d", "B-E", "A", "APPPPPPPPP",
 };
 
 static const char *operate(struct world *w)
