@@ -208,6 +208,10 @@ vma() { printf '%s r--s 00000000 00:05 12 %s\nSize: 4 kB\nVmFlags: %s \n' "$1" "
 	has "one flush covers them all already"
 	run -0 env PROC=proc RELEASE=6.12.118 MACHINE=aarch64 "$project/tools/pfn-vmas" 7
 	has "nothing is saved"
+	run -0 env PROC=proc RELEASE=5.19.1 MACHINE=m68k "$project/tools/pfn-vmas" 7
+	has "today each of them costs one flush"
+	run -0 env PROC=proc RELEASE=6.12.118 MACHINE=s390x "$project/tools/pfn-vmas" 7
+	has "little or nothing is saved"
 }
 
 @test "pfn-vmas: here, without root" {
