@@ -17,6 +17,8 @@ setup() { setup_project; }
 	run ! make ACCEL=warp
 	has "no accelerator 'warp'"
 	has "tcg or kvm"
+	STRESS=crunch run ! proofs/soak
+	has "STRESS is one of: stress-ng, trinity"
 }
 
 @test "a base without patches says so" {
