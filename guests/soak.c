@@ -459,7 +459,7 @@ static pid_t stress(char *seconds)
 	};
 	char *trinity[] = {
 		"ld.so", "--library-path", "/tests", "/tests/trinity", "-q", "-q", "-l", "off", "-C", "2", "-g", "vm", "-a", "64",
-		"-V", "/dev/pfn", NULL,
+		"-V", "/dev/pfn", "--disable-fds=sockets", NULL,
 	};
 	char **command = access("/tests/trinity", X_OK) ? stress_ng : trinity;
 	pid_t pid;
@@ -503,12 +503,14 @@ int main(int argc, char **argv)
 	int grown = 0;
 	time_t end;
 
+	umask(0);
 	if (mount("proc", "/proc", "proc", 0, NULL) || mount("tmpfs", "/tmp", "tmpfs", 0, NULL) ||
 	    mount("sysfs", "/sys", "sysfs", 0, NULL) ||
 	    mknod("/dev/pfn", S_IFCHR | 0666, makedev(10, 200)) ||
 	    mknod("/dev/gate", S_IFCHR | 0600, makedev(10, 201)) ||
 	    mknod("/dev/null", S_IFCHR | 0666, makedev(1, 3)) ||
-	    mknod("/dev/zero", S_IFCHR | 0666, makedev(1, 5)))
+	    mknod("/dev/zero", S_IFCHR | 0666, makedev(1, 5)) ||
+	    mknod("/dev/urandom", S_IFCHR | 0666, makedev(1, 9)))
 		fail("mount, mknod");
 	device = open("/dev/pfn", O_RDWR);
 	gate = open("/dev/gate", O_RDWR);
