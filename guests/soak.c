@@ -451,17 +451,17 @@ static char *endless;	/* what keeps the machine busy, if it does so until it is 
 /* Starts what keeps the machine busy, with the libraries that lie beside it, if it is there. */
 static pid_t stress(char *seconds)
 {
-	char *stress_ng[] = {
+	char * const stress_ng[] = {
 		"ld.so", "--library-path", "/tests", "/tests/stress-ng", "--quiet", "--timeout", seconds, "--temp-path", "/tmp",
 		"--madvise", "1", "--mmap", "1", "--mmap-bytes", "32M", "--mprotect", "1", "--mremap", "1", "--mremap-bytes", "8M",
 		"--munmap", "1", "--vm", "1", "--vm-bytes", "32M", "--tlb-shootdown", "1", "--mmapmany", "1", "--userfaultfd", "1",
 		"--userfaultfd-bytes", "8M", "--dev", "1", NULL,
 	};
-	char *trinity[] = {
+	char * const trinity[] = {
 		"ld.so", "--library-path", "/tests", "/tests/trinity", "-q", "-q", "-l", "off", "-C", "2", "-g", "vm", "-a", "64",
 		"-V", "/dev/pfn", "--disable-fds=sockets", NULL,
 	};
-	char **command = access("/tests/trinity", X_OK) ? stress_ng : trinity;
+	char * const *command = access("/tests/trinity", X_OK) ? stress_ng : trinity;
 	pid_t pid;
 
 	if (access(command[3], X_OK))
