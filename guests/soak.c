@@ -446,7 +446,7 @@ static void shut(void)
 	_exit(0);
 }
 
-static char *endless;	/* what keeps the machine busy, if it does so until it is interrupted */
+static const char *endless;	/* what keeps the machine busy, if it does so until it is interrupted */
 
 /* Starts what keeps the machine busy, with the libraries that lie beside it, if it is there. */
 static pid_t stress(char *seconds)
