@@ -317,6 +317,9 @@ same() {
 		}'
 }
 
+# hooks_range: whether the base has a hook for the whole range, and so one flush for all PFN VMAs; else it flushes at the end of each
+hooks_range() { git -C "$tree" grep -q tlb_free_vmas base -- include/asm-generic/tlb.h; }
+
 # own PLACE COMMIT CONFIG DRIVER OPTION...: builds in PLACE a kernel of COMMIT for a guest of ours: with $MUTANT, if there is one,
 # on top of the series, with this driver and its header, or '', and with guests/configs/CONFIG.options and these options.
 own() {

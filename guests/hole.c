@@ -249,19 +249,7 @@ static int trial(void)
 	return stale;
 }
 
-static long flushes(void)
-{
-	FILE *file = fopen("/proc/vmstat", "r");
-	long count = -1;
-	char line[128];
-
-	if (!file)
-		fail("/proc/vmstat");
-	while (fgets(line, sizeof(line), file) && sscanf(line, "nr_tlb_remote_flush %ld", &count) != 1)
-		;
-	fclose(file);
-	return count;
-}
+static long flushes(void) { return number("/proc/vmstat", "nr_tlb_remote_flush"); }
 
 enum { UNMAP, UNMAP_UNTOUCHED, UNMAP_PLAIN, PROTECT, MADVISE, OPERATIONS };
 static const char * const operations[OPERATIONS] = {
