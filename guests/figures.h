@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
@@ -86,6 +87,7 @@ static inline long number(const char *path, const char *name)
 		fclose(file);
 		return atol(line + length);
 	}
+	errno = ENOENT;
 	fail(name);
 	return 0;
 }
