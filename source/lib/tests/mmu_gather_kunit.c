@@ -221,7 +221,11 @@ static void all_sequences(struct kunit *test)
 	mmput(w->mm);
 }
 
+#ifdef CASE_SLOW
+static struct kunit_case sequences_cases[] = { KUNIT_CASE_SLOW(all_sequences), {} };
+#else
 static struct kunit_case sequences_cases[] = { KUNIT_CASE(all_sequences), {} };
+#endif
 
 static struct kunit_suite sequences_suite = {
 	.name = "mmu_gather_sequences",

@@ -888,7 +888,11 @@ static int world_init(struct kunit *test)
 
 static struct kunit_case mm_cases[] = {
 	KUNIT_CASE_PARAM(each_layout, operations_gen_params),
+#ifdef CASE_SLOW
+	KUNIT_CASE_SLOW(generated_layouts),
+#else
 	KUNIT_CASE(generated_layouts),
+#endif
 	{}
 };
 
