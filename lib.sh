@@ -349,14 +349,22 @@ series_key() {
 	{ cat $(series "$base") && { [ -z "${KDIR-}" ] || find "$top/source" -type f -exec sha256sum {} + | sort; }; } | sha256sum
 }
 
-# record NAME TITLE: standard input becomes results/NAME.md, with the date, the kernels (of $bases, else all) and the machine
-record() {
+# record NAME TITLE COMMAND...: what it says becomes results/NAME.md, with the date, the kernels (of $bases, else all) and the
+# machine; if it fails, nothing does
+record() (
+	page=results/$1.md
 	{
 		printf '# %s\n\n' "$2"
 		printf '%s\n\n' "Written by \`make ${1%%-*}\` on $(date -u +%F): $(for any in ${bases:-$(kept)}; do
 			sed 's/.*  //; s/_all.deb//' "$build/$any/source" 2>/dev/null
 		done | paste -s -d ' '); $(sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo), $(nproc) CPUs, Linux $(uname -r | cut -d - -f 1)."
-		cat
-	} >"$build/$1.md"
-	mv "$build/$1.md" "$top/results/$1.md"
-}
+	} >"$build/page.md"
+	shift 2
+	# As in step.
+	set +e
+	(set -e && "$@") >>"$build/page.md"
+	status=$?
+	set -e
+	[ "$status" -eq 0 ] || die "$page stays as it was: what it was to be made of is incomplete"
+	mv "$build/page.md" "$top/$page"
+)
