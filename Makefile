@@ -48,10 +48,8 @@ ifneq ($(origin CC),command line)
 unexport CC
 endif
 
-arguments =
-mutants: arguments = $(MUTANTS)
 $(targets):
-	@$(wildcard trees/$@ guests/$@ proofs/$@ machine/$@) $(arguments)
+	@$(wildcard trees/$@ guests/$@ proofs/$@ machine/$@) $(if $(filter mutants,$@),$(MUTANTS))
 
 help:
 	@sed -n -e 's/^### \(.*\)/\n\1:/p' -e 's/^\([a-z-]*\):.* ## \(.*\)/  \1\t\2/p' Makefile | expand -t 16

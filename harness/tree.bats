@@ -77,6 +77,18 @@ setup() {
 	grep -q '^Subject: \[PATCH 0/1\]' patches/6.12/0000-*
 }
 
+@test "refresh: patches that were edited are not written over by a tree without work, and kept if it has some" {
+	make lay
+	edited_patch
+	run ! make refresh
+	has "make lay"
+	grep -qx +zehn patches/6.12/0001-*
+	commit_in_tree third
+	make refresh
+	grep -qx +ten patches/6.12/0001-*
+	grep -qx +zehn build/6.12/patches-before/0001-*
+}
+
 @test "refresh: no cover letter, none made" {
 	rm patches/6.12/0000-*
 	make lay
