@@ -125,6 +125,18 @@ ended() {
 	fi
 }
 
+# alone SECONDS COMMAND...: in a process group of its own, of which nothing outlives us: neither at the limit nor at ^C
+alone() {
+	timeout "$@" </dev/null 9>&- &
+	group=$!
+	trap 'kill -s KILL -- "-$group"; exit 130' INT TERM HUP
+	status=0
+	wait "$group" || status=$?
+	trap - INT TERM HUP
+	kill -s KILL -- "-$group" 2>/dev/null || :
+	return "$status"
+}
+
 # libraries PROGRAM...: what they load, and the loader
 libraries() { for any; do ldd "$any"; done | awk '$2 == "=>" { print $3; next } /ld-linux/ { print $1 }' | sort -u; }
 

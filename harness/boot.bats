@@ -134,6 +134,20 @@ gone() {
 	gone qemu.pid
 }
 
+@test "^C while a guest of ours runs leaves nothing of it behind" {
+	qemu <<-EOF
+		trap '' TERM INT
+		sleep 20
+		touch '$BATS_TEST_TMPDIR/went.on'
+	EOF
+	mkdir -p build/place/x86_64/usr
+	ln -s /bin/true build/place/x86_64/usr/gen_init_cpio
+	echo 'int main(void) { return 0; }' >init.c
+	run ! interrupted_at "$BATS_TEST_TMPDIR/qemu.pid" guests/boot build/place init.c build/console 1
+	gone qemu.pid
+	[ ! -e "$BATS_TEST_TMPDIR/went.on" ]
+}
+
 @test "^C during the build, and then a run that goes on" {
 	qemu_says_ok
 	make lay
