@@ -33,6 +33,11 @@ die() {
 	exit 1
 }
 
+# bases_alone: for what is about the kernels of the bases
+bases_alone() {
+	[ -z "${KDIR-}" ] || die "KDIR=$KDIR is for one tree; this takes the bases" "BASE is one of: $(names bases)"
+}
+
 # The rows of a table, without its comments.
 rows() { sed '/^#/d' "$top/tables/$1"; }
 

@@ -17,6 +17,10 @@ setup() { setup_project; }
 	run ! make ACCEL=warp
 	has "no accelerator 'warp'"
 	has "tcg or kvm"
+	for proof in audit bench check harness kernels; do
+		KDIR=$work run ! proofs/$proof
+		has "KDIR=$work is for one tree"
+	done
 	STRESS=crunch run ! proofs/soak
 	has "STRESS is one of: stress-ng, trinity"
 }
