@@ -21,6 +21,10 @@ setup() { setup_project; }
 		KDIR=$work run ! proofs/$proof
 		has "KDIR=$work is for one tree"
 	done
+	for guest in 4 16:1 8:0:1 icount:1:; do
+		GUESTS="4:1:1 $guest" run ! proofs/bench
+		has "GUESTS: '$guest' is no guest"
+	done
 	STRESS=crunch run ! proofs/soak
 	has "STRESS is one of: stress-ng, trinity"
 }
