@@ -8,7 +8,7 @@
  * timer, and nothing is left to luck: another CPU sees the page go, and wakes munmap() right then.
  * Prints a line for each way: 'way: NAME,TRIALS,DROPPED,STALE'; DROPPED is how often the kernel let it drop something.
  * Then, what the cure costs: 'flushes: OPERATION,VMAS,ALONE,MET', of an operation on VMAs with one page each, alone and
- * while another gather of the process is open.
+ * while another gather of the process is open. Last line: 'done'.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -353,6 +353,7 @@ int main(int argc, char **argv)
 		fflush(stdout);
 	}
 	count_all();
+	printf("done\n");
 	end_guest();
 	return 0;
 }
