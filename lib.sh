@@ -120,7 +120,7 @@ log_end() {
 }
 
 # splats CONSOLE: the first lines of what a kernel complained of; fails if there are none
-splats() { grep -aE '^(\[ *[0-9]+\.[0-9]+\] )?(WARNING|BUG|INFO): ' "$1"; }
+splats() { grep -aE '^(\[ *[0-9]+\.[0-9]+\](\[ *[TC][0-9]+\])? )?(rcu: )?(WARNING|BUG|INFO): ' "$1"; }
 
 # ended CONSOLE: goes on if a guest of ours has said 'done', and its kernel complained of nothing
 ended() {
