@@ -38,6 +38,19 @@ bases_alone() {
 	[ -z "${KDIR-}" ] || die "KDIR=$KDIR is for one tree; this takes the bases" "BASE is one of: $(names bases)"
 }
 
+# often DEFAULT: TRIALS, or DEFAULT
+often() {
+	say "${TRIALS:-$1}" | grep -x '[1-9][0-9]*' || die "TRIALS=$TRIALS is not a number of trials" "make ${0##*/} TRIALS=10000"
+}
+
+# own_guest NEED...: what a proof with guests of ours begins with, which are of x86_64
+own_guest() {
+	[ "$arch" = x86_64 ] || die "this guest is one of x86_64"
+	"$top/machine/deps" "$@"
+	lock
+	plain_git
+}
+
 # The rows of a table, without its comments.
 rows() { sed '/^#/d' "$top/tables/$1"; }
 
