@@ -237,10 +237,12 @@ edited_patch() { sed -i 's/^+ten$/+zehn/' patches/6.12/0001-*; }
 
 @test "clean removes objects and logs, distclean everything" {
 	make lay
-	mkdir -p build/6.12/x86_64
+	mkdir -p build/{6.12,6.12/devices-after,kdir/k-1,kdir/k-1/devices-after}/x86_64 build/6.12/check/linux{,-x86_64} "$tree/arch/arm64"
 	make clean
-	[ ! -e build/6.12/x86_64 ]
+	[ -z "$(find build -name x86_64 -o -name linux-x86_64)" ]
 	[ ! -e build/6.12/logs ]
+	[ -d build/6.12/check/linux ]
+	[ -d "$tree/arch/arm64" ]
 	[ -d "$tree" ]
 	make distclean
 	[ ! -e build ]
