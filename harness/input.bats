@@ -25,6 +25,9 @@ setup() { setup_project; }
 		GUESTS="4:1:1 $guest" run ! proofs/bench
 		has "GUESTS: '$guest' is no guest"
 	done
+	cp -r "$project/model" .
+	run ! proofs/model nope
+	has "no case 'nope'"
 	STRESS=crunch run ! proofs/soak
 	has "STRESS is one of: stress-ng, trinity"
 }
