@@ -20,6 +20,7 @@ export GIT_CONFIG_GLOBAL=/dev/null
 
 # Where the kernel's own KUnit tool is: proofs/harness knows a tree that has one.
 [ -f "${KUNIT-}/kunit.py" ] || { echo "no kunit.py: run 'make harness'" >&2; exit 1; }
+KUNIT=$(cd "$KUNIT" && pwd)
 
 # kernel DIR [PATCHLEVEL]: a kernel tree, not in git
 kernel() {
