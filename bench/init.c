@@ -8,19 +8,14 @@
  * The guest ends when it has printed 'done', or an error.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
-#include <unistd.h>
+
+#include "../guests/figures.h"
 
 #define PAGE		4096UL
 #define TABLE		(512 * PAGE)		/* what one page table maps */
@@ -65,28 +60,11 @@ static void relax(void) { asm volatile("yield"); }
 
 static int device, mixedmap_device, cpus;
 
-static void fail(const char *what)
-{
-	perror(what);
-	fflush(stdout);
-	reboot(RB_AUTOBOOT);
-}
-
-static void pin(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		fail("sched_setaffinity");
-}
-
 static volatile unsigned long turns[64];
 
 static void *spin(void *cpu)
 {
-	pin((long)cpu);
+	on_cpu((long)cpu);
 	for (;;) {
 		turns[(long)cpu]++;
 		relax();
@@ -378,7 +356,7 @@ int main(int argc, char **argv)
 	mixedmap_device = open("/dev/mixed", O_RDWR);
 	if (device < 0 || mixedmap_device < 0)
 		fail("/dev/mem, /dev/mixed");
-	pin(0);
+	on_cpu(0);
 	for (int n = 1; n < argc; n++) {
 		measure_exit(&adjacent_layout, atol(argv[n]));
 		measure_exit(&plain, atol(argv[n]));
@@ -396,7 +374,6 @@ int main(int argc, char **argv)
 				if (atol(argv[n]) <= (*l)->most)
 					measure(operations[i].name, operations[i].run, *l, atol(argv[n]));
 	printf("done\n");
-	fflush(stdout);
-	reboot(RB_AUTOBOOT);
+	end_guest();
 	return 0;
 }
