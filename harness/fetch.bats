@@ -83,8 +83,9 @@ intact() { (cd build/6.12 && sha256sum -c source); }
 	make lay
 	run -0 sealed build -- make lay UPDATE=1
 	intact
-	point_apt_at http://127.0.0.1:9
+	sed -i 's,127.0.0.1 "DIRECT",127.0.0.1 "http://127.0.0.1:9",' "$APT_CONFIG"
 	run ! make lay UPDATE=1
+	has "could be asked for a newer linux-source-6.12"
 }
 
 @test "a tree is all that is needed: without network it is used as it is" {
@@ -110,7 +111,9 @@ intact() { (cd build/6.12 && sha256sum -c source); }
 }
 
 @test "lists of others beside the machine's mirror are no matter" {
-	sed -i "1i deb http://127.0.0.2:9 $(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release) stable\ndeb [arch=all] http://127.0.0.2:9/x stable main" \
+	local release
+	release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+	sed -i "1i deb http://127.0.0.2:9 $release stable\ndeb [arch=all] http://127.0.0.2:9/x stable main" \
 		"$BATS_TEST_TMPDIR/sources.list"
 	make get
 	intact
@@ -128,7 +131,8 @@ intact() { (cd build/6.12 && sha256sum -c source); }
 
 @test "an entry keeps its options and its key" {
 	unset KEYRING
-	sed -i "s,^deb ,	deb	[check-valid-until=no signed-by=$BATS_FILE_TMPDIR/good.gpg]	," "$BATS_TEST_TMPDIR/sources.list"
+	sed -i "s,^deb ,	deb	[check-valid-until=no signed-by=$BATS_FILE_TMPDIR/good.gpg]	," \
+		"$BATS_TEST_TMPDIR/sources.list"
 	make get
 	intact
 	grep -q check-valid-until=no build/6.12/apt/parts/mirrors.list
@@ -137,8 +141,9 @@ intact() { (cd build/6.12 && sha256sum -c source); }
 @test "a deb822 entry keeps its options and its key" {
 	unset KEYRING
 	mkdir "$BATS_TEST_TMPDIR/parts"
-	printf '%s\n' 'Enabled: yes' 'Types: deb deb-src' "URIs: http://127.0.0.1:$(cat "$BATS_FILE_TMPDIR/port")/" 'Suites: trixie' 'Components: main' \
-		'Check-Valid-Until: no' "Signed-By: $BATS_FILE_TMPDIR/good.gpg" >"$BATS_TEST_TMPDIR/parts/mine.sources"
+	printf '%s\n' 'Enabled: yes' 'Types: deb deb-src' "URIs: http://127.0.0.1:$(cat "$BATS_FILE_TMPDIR/port")/" \
+		'Suites: trixie' 'Components: main' 'Check-Valid-Until: no' "Signed-By: $BATS_FILE_TMPDIR/good.gpg" \
+		>"$BATS_TEST_TMPDIR/parts/mine.sources"
 	: >"$BATS_TEST_TMPDIR/sources.list"
 	echo "Dir::Etc::SourceParts \"$BATS_TEST_TMPDIR/parts\";" >>"$APT_CONFIG"
 	make get
