@@ -307,6 +307,7 @@ mutant() {
 
 # detached PLACE COMMIT: a work tree of $tree in PLACE/linux, as COMMIT has it, for kernels that are not the series as it is
 detached() {
+	[ -d "$tree" ] || die "there is no $tree" "make lay"
 	if git -C "$1/linux" rev-parse -q --verify HEAD >/dev/null 2>&1; then
 		git -C "$1/linux" checkout -q --detach --force "$2"
 		return

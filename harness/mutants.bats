@@ -1,0 +1,36 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck disable=SC2154 # fixture.bash sets them
+# Deliberate bugs: what is a catch and what is none, with stand-ins for the compiler's work and for QEMU.
+
+load fixture
+
+# mutant NAME SED: mutants/NAME.patch does that to mm/mmu_gather.c
+mutant() {
+	sed -i "$2" "$tree/mm/mmu_gather.c"
+	{ printf '%s\n' "$1" 'Class: safety' '' && git -C "$tree" diff; } >"mutants/$1.patch"
+	git -C "$tree" checkout -q mm
+}
+
+# A series with a function that flushes, and a guest that does what standard input says if it is the first mutant.
+setup() {
+	setup_project
+	mkdir mutants
+	run ! proofs/mutants
+	has "there is no $tree"
+	make lay
+	printf '%s\n' 'void hook(int vma)' '{' '	flush(vma);' '}' >"$tree/mm/mmu_gather.c"
+	git -C "$tree" add -f mm
+	git -C "$tree" commit -qm gather
+	mutant no-flush '/flush/d'
+}
+
+guest() {
+	{
+		printf '%s\n' '#!/bin/sh' "echo >>'$BATS_TEST_TMPDIR/boots'" 'not=' 'case $* in *mutant=1*)'
+		cat
+		printf '%s\n' 'esac' "printf '%s\\n' 'KTAP version 1' 1..1 '    KTAP version 1' '    # Subtest: mmu_gather' '    1..1' \\" \
+			'"    ${not}ok 1 one" "${not}ok 1 mmu_gather"'
+	} | stand_in qemu-system-x86_64
+}
+
