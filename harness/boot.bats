@@ -22,17 +22,6 @@ ktap() {
 	echo END
 }
 
-# gone FILE: the process whose number is in it did run, and does not any more
-gone() {
-	local status
-	status=/proc/$(cat "$BATS_TEST_TMPDIR/$1")/status
-	for _ in $(seq 20); do
-		[ -e "$status" ] && ! grep -q '^State:.*zombie' "$status" || return 0
-		sleep 0.1
-	done
-	return 1
-}
-
 @test "green: result, the command by hand, and the count as last line" {
 	printf '%s\n' 'ok 1 one' 'ok 2 two' 'ok 3 three # SKIP why' | ktap 3 | qemu
 	run -0 make

@@ -156,6 +156,17 @@ interrupted_at() {
 	wait "$group"
 }
 
+# gone FILE: the process whose number is in it did run, and does not any more
+gone() {
+	local status
+	status=/proc/$(cat "$BATS_TEST_TMPDIR/$1")/status
+	for _ in $(seq 20); do
+		[ -e "$status" ] && ! grep -q '^State:.*zombie' "$status" || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
 commit_in_tree() {
 	echo "$1" >>"$tree/mm/memory.c"
 	git -C "$tree" commit -qam "$1"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck disable=SC2154 # fixture.bash sets them
+# shellcheck disable=SC2016,SC2154 # quoted is as it must be; fixture.bash sets them
 # Deliberate bugs: what is a catch and what is none, with stand-ins for the compiler's work and for QEMU.
 
 load fixture
@@ -32,5 +32,17 @@ guest() {
 		printf '%s\n' 'esac' "printf '%s\\n' 'KTAP version 1' 1..1 '    KTAP version 1' '    # Subtest: mmu_gather' '    1..1' \\" \
 			'"    ${not}ok 1 one" "${not}ok 1 mmu_gather"'
 	} | stand_in qemu-system-x86_64
+}
+
+@test "^C while mutants are run leaves no guest behind, and the next make need not wait" {
+	guest <<-EOF
+		trap '' TERM INT
+		echo \$\$ >'$BATS_TEST_TMPDIR/qemu.pid'
+		sleep 1000 ;;
+	EOF
+	# What is left would keep a pipe open.
+	interrupted_at "$BATS_TEST_TMPDIR/qemu.pid" proofs/mutants >"$BATS_TEST_TMPDIR/out" 2>&1 || [ $? -eq 130 ]
+	flock -w 2 build/.lock true
+	gone qemu.pid
 }
 
