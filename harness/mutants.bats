@@ -46,3 +46,16 @@ guest() {
 	gone qemu.pid
 }
 
+@test "a mutant of ours that does not compile fails, and the others are run" {
+	mutant syntax 's/flush/error/'
+	cat >>"$tree/Makefile" <<-'EOF'
+		all: hook
+		hook: ; @! grep error mm/mmu_gather.c || { printf 'syntax: In function hook:\nsyntax:1: error: no\n' >&2; false; }
+	EOF
+	git -C "$tree" commit -qam make
+	guest <<<"not='not ' ;;"
+	run ! proofs/mutants
+	[[ $output =~ 'syntax '\ *'broken '.*'does not compile' ]]
+	[ "${lines[-1]}" = "1 passed, 1 failed" ]
+}
+
