@@ -59,3 +59,10 @@ guest() {
 	[ "${lines[-1]}" = "1 passed, 1 failed" ]
 }
 
+@test "a guest that says nothing is not run, and no catch" {
+	guest <<<"echo no such machine; exit 1 ;;"
+	run ! proofs/mutants
+	[[ $output =~ 'no-flush '\ *'not run '.*"no suite has begun" ]]
+	[ "${lines[-1]}" = "0 passed, 0 failed" ]
+}
+
