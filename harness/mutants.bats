@@ -66,3 +66,17 @@ guest() {
 	[ "${lines[-1]}" = "0 passed, 0 failed" ]
 }
 
+@test "what has been run is not run again, unless what its verdict is made of has changed" {
+	guest <<<"not='not ' ;;"
+	proofs/mutants
+	before=$(wc -l <"$BATS_TEST_TMPDIR/boots")
+	run -0 proofs/mutants
+	[ "${lines[-1]}" = "1 passed, 0 failed" ]
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/boots")" -eq "$before" ]
+	echo '# another' >>mutants/oracles
+	guest <<<"exit 1 ;;"
+	run ! proofs/mutants
+	[ "${lines[-1]}" = "0 passed, 0 failed" ]
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/boots")" -gt "$before" ]
+}
+
