@@ -73,6 +73,9 @@ guest() {
 	run -0 proofs/mutants
 	[ "${lines[-1]}" = "1 passed, 0 failed" ]
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/boots")" -eq "$before" ]
+	rm -rf build/6.12/mutants
+	proofs/mutants
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/boots")" -eq "$before" ]
 	echo '# another' >>mutants/oracles
 	guest <<<"exit 1 ;;"
 	run ! proofs/mutants
