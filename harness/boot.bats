@@ -153,6 +153,21 @@ ktap() {
 	[ "${lines[-1]}" = "1 passed, 0 failed" ]
 }
 
+@test "cases: of all of them, and of the series as it is now" {
+	printf '%s\n' 'ok 1 one' 'ok 2 two' | ktap 2 | qemu
+	make
+	ktap 1 <<<'ok 1 one' | qemu
+	make FILTER=mmu_gather.one
+	make cases
+	grep -q '^| all | 2 passed |' results/cases.md
+	commit_in_tree third
+	run ! make cases
+	has "no result of today's series"
+	make
+	make cases
+	grep -q '^| all | passed |' results/cases.md
+}
+
 @test "a build that fails shows the end of its log" {
 	make lay
 	sed -i '/^all:/,/bzImage/d' "$tree/Makefile"

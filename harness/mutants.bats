@@ -82,4 +82,3 @@ guest() {
 	[ "${lines[-1]}" = "0 passed, 0 failed" ]
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/boots")" -gt "$before" ]
 }
-
