@@ -28,6 +28,9 @@ setup() { setup_project; }
 	cp -r "$project/model" .
 	run ! proofs/model nope
 	has "no case 'nope'"
+	run ! make matrix BASE=7.2 JOB=arm64-clang
+	has "no job 'arm64-clang' of 7.2"
+	has "BASE is one of: 6.12,6.1,mainline"
 	STRESS=crunch run ! proofs/soak
 	has "STRESS is one of: stress-ng, trinity"
 }
