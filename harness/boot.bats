@@ -153,6 +153,16 @@ ktap() {
 	[ "${lines[-1]}" = "1 passed, 0 failed" ]
 }
 
+@test "matrix: what fails as before is tried again" {
+	printf '%s\n' 'x86_64 6.12 x86_64' >tables/jobs
+	qemu <<<'exit 1'
+	run ! make matrix
+	grep -q '^| 6.12 | x86_64 | x86_64 | none | as before; ' results/matrix.md
+	ktap 1 <<<'ok 1 one' | qemu
+	make matrix
+	grep -q '^| 6.12 | x86_64 | x86_64 | none | 1 passed; ' results/matrix.md
+}
+
 @test "cases: of all of them, and of the series as it is now" {
 	printf '%s\n' 'ok 1 one' 'ok 2 two' | ktap 2 | qemu
 	make
