@@ -164,6 +164,24 @@ ktap() {
 	grep -q '^| 6.12 | x86_64 | x86_64 | none | 1 passed; ' results/matrix.md
 }
 
+@test "matrix: what nothing boots is compiled with its tests, or has no MMU" {
+	make lay
+	cat >>"$tree/Makefile" <<-'EOF'
+		allnoconfig: ; @grep -v '=n$$' $(KCONFIG_ALLCONFIG) >$(O)/.config
+		mm/ lib/tests/mmu_gather_kunit.o lib/tests/mmu_gather_mm_kunit.o: FORCE ;
+		FORCE:
+	EOF
+	commit_in_tree third
+	printf '%s\n' 'vax 6.12 vax PREFIX=-' 'vax-nommu 6.12 vax PREFIX=- CONFIG_MMU=n' >tables/jobs
+	make matrix
+	grep -q '^| 6.12 | vax | vax PREFIX=- | none | compiles; ' results/matrix.md
+	grep -q '^| 6.12 | vax-nommu | vax PREFIX=- CONFIG_MMU=n | none | mm/ compiles; ' results/matrix.md
+	sed -i 's/=n\$\$/KUNIT_TEST/' "$tree/Makefile"
+	commit_in_tree fourth
+	run ! make matrix JOB=vax
+	has "Not all Kconfig options: CONFIG_MMU_GATHER_KUNIT_TEST=y"
+}
+
 @test "cases: of all of them, and of the series as it is now" {
 	printf '%s\n' 'ok 1 one' 'ok 2 two' | ktap 2 | qemu
 	make
