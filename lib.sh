@@ -11,10 +11,11 @@ unset CDPATH
 top=$(cd "$(dirname "$0")/.." && pwd -P)
 if [ "${SERIES_TOP-}" != "$top" ]; then
 	set -- "$0" "$@"
-	for name in $(sed '/^#/d; s/  .*//; s/,//' "$top/tables/variables") PATH HOME USER LOGNAME EMAIL TERM TZ APT_CONFIG SUDO_ASKPASS \
+	for name in $(sed '/^#/d; s/  .*//; s/,//' "$top/tables/variables") \
+		PATH HOME USER LOGNAME EMAIL TERM TZ APT_CONFIG SUDO_ASKPASS \
 		http_proxy https_proxy no_proxy all_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY \
-		GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL GIT_CONFIG_GLOBAL GIT_CONFIG_SYSTEM GIT_CONFIG_NOSYSTEM \
-		XDG_CONFIG_HOME; do
+		GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL \
+		GIT_CONFIG_GLOBAL GIT_CONFIG_SYSTEM GIT_CONFIG_NOSYSTEM XDG_CONFIG_HOME; do
 		eval "[ -z \"\${$name+set}\" ] || set -- \"$name=\$$name\" \"\$@\""
 	done
 	exec env -i LC_ALL=C "SERIES_TOP=$top" "$@"
@@ -102,7 +103,8 @@ lock() {
 	# shellcheck disable=SC3013 # dash and bash have it
 	until [ "$build/.lock" -ef /dev/fd/9 ]; do
 		mkdir -p "$build" && [ -w "$build" ] || die "$build cannot be written" "BUILD=... takes another place"
-		[ "$build" = "$top/build" ] || [ -z "$(ls -A "$build")" ] || ours || die "BUILD=$build has other things in it" "take an empty or a new directory"
+		[ "$build" = "$top/build" ] || [ -z "$(ls -A "$build")" ] || ours ||
+			die "BUILD=$build has other things in it" "take an empty or a new directory"
 		ours || printf '%s\n' 'Signature: 8a477f597d28d172789f06886806bc55' "$mark" >"$build/CACHEDIR.TAG"
 		mkdir -p "$TMPDIR"
 		exec 9>"$build/.lock"
@@ -292,8 +294,8 @@ plain_git() {
 
 # bring CLONE COMMIT REPO REF: this COMMIT of a clone becomes REF in REPO; no hook runs
 bring() {
-	git -C "$3" -c core.hooksPath=/dev/null -c protocol.file.allow=always fetch -q --no-tags --no-write-fetch-head --no-auto-maintenance \
-		--no-recurse-submodules "$1" "+$2:$4"
+	git -C "$3" -c core.hooksPath=/dev/null -c protocol.file.allow=always fetch -q --no-tags --no-write-fetch-head \
+		--no-auto-maintenance --no-recurse-submodules "$1" "+$2:$4"
 }
 
 # mutant NAME: its patch; mutants/BASE has those that are one of their own there, or mutants/FROM, from which BASE was ported
@@ -348,7 +350,8 @@ same() {
 		}'
 }
 
-# hooks_range: whether the base has a hook for the whole range, and so one flush for all PFN VMAs; else it flushes at the end of each
+# hooks_range: whether the base has a hook for the whole range, and so one flush for all PFN VMAs; else it flushes at the
+# end of each
 hooks_range() { git -C "$tree" grep -q tlb_free_vmas base -- include/asm-generic/tlb.h; }
 
 # own PLACE COMMIT CONFIG DRIVER OPTION...: builds in PLACE a kernel of COMMIT for a guest of ours: with $MUTANT, if there is one,
@@ -388,7 +391,9 @@ record() (
 		printf '# %s\n\n' "$2"
 		printf '%s\n\n' "Written by \`make ${1%%-*}\` on $(date -u +%F): $(for any in ${bases:-$(kept)}; do
 			sed 's/.*  //; s/_all.deb//' "$build/$any/source" 2>/dev/null
-		done | paste -s -d ' '); $(sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo), $(nproc) CPUs, Linux $(uname -r | cut -d - -f 1)."
+		done | paste -s -d ' '); $(
+			sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo
+		), $(nproc) CPUs, Linux $(uname -r | cut -d - -f 1)."
 	} >"$build/page.md"
 	shift 2
 	# As in step.

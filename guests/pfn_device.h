@@ -21,8 +21,8 @@ struct watch {
 /* of /dev/gate: nobody unlinks a VMA of it for that many ms, or until RELEASE */
 #define SHUT		0x5102U
 #define SHUT_AWAKE	0x5103U	/* the same without sleep: who waits for the lock spins, too */
-/* of both */
-#define HELD		0x5104U	/* what has come so far of DROP_OPEN, SHUT or SHUT_AWAKE, WAKE_WHEN_GONE, and who waits: */
+/* of both: what has come so far of DROP_OPEN, SHUT or SHUT_AWAKE, WAKE_WHEN_GONE, and who waits: */
+#define HELD		0x5104U
 #define RELEASE		0x5105U
 #define DROPPED		1
 #define GATE		2

@@ -9,8 +9,10 @@ setup() { setup_project; }
 
 # qemu: a QEMU that prints standard input, with a KTAP header where kunit.py wants it
 qemu() {
-	{ printf '%s\n' '#!/bin/sh' "echo \$\$ >'$BATS_TEST_TMPDIR/qemu.pid'" "echo \"\$*\" >'$BATS_TEST_TMPDIR/qemu.args'"; cat; } |
-		stand_in qemu-system-x86_64
+	{
+		printf '%s\n' '#!/bin/sh' "echo \$\$ >'$BATS_TEST_TMPDIR/qemu.pid'" "echo \"\$*\" >'$BATS_TEST_TMPDIR/qemu.args'"
+		cat
+	} | stand_in qemu-system-x86_64
 }
 
 # ktap CASES [VERDICT]: what a guest says whose only suite has so many cases, those of standard input

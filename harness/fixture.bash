@@ -174,6 +174,7 @@ commit_in_tree() {
 
 # qemu_says_ok: a QEMU whose only case passes
 qemu_says_ok() {
-	printf '%s\n' '#!/bin/sh' "printf '%s\\n' 'KTAP version 1' 1..1 '    KTAP version 1' '    # Subtest: mmu_gather' '    1..1' \\" \
+	printf '%s\n' '#!/bin/sh' \
+		"printf '%s\\n' 'KTAP version 1' 1..1 '    KTAP version 1' '    # Subtest: mmu_gather' '    1..1' \\" \
 		"'    ok 1 one' 'ok 1 mmu_gather'" | stand_in qemu-system-x86_64
 }

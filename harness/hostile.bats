@@ -190,8 +190,8 @@ gitconfig() {
 @test "make apply: all or nothing, whatever git is told" {
 	printf '%s\n' '#!/bin/sh' 'echo hook' 'exit 1' | stand_in hook
 	mkdir hooks
-	for hook in pre-push post-checkout pre-applypatch applypatch-msg post-applypatch pre-commit commit-msg reference-transaction \
-		pre-receive update post-update; do
+	for hook in pre-push post-checkout pre-applypatch applypatch-msg post-applypatch pre-commit commit-msg \
+		reference-transaction pre-receive update post-update; do
 		ln -s "$BATS_TEST_TMPDIR/bin/hook" "hooks/$hook"
 	done
 	repo "$BATS_TEST_TMPDIR/clean"

@@ -27,7 +27,8 @@ kernel() {
 	cat >>"$1/Makefile" <<-'EOT'
 		headers: ;
 		htmldocs: ; @mkdir -p $(O)/output && touch $(O)/output/mmu_gather.html
-		mm/memory.o lib/new.o: ; @mkdir -p $(O)/mm $(O)/lib && touch $(O)/$@; grep -n mutated $(CURDIR)/mm/memory.c | sed 's/^/mm\/memory.c:1: warning: /'
+		mm/memory.o lib/new.o: ; @mkdir -p $(O)/mm $(O)/lib && touch $(O)/$@; \
+			grep -n mutated $(CURDIR)/mm/memory.c | sed 's/^/mm\/memory.c:1: warning: /'
 	EOT
 	printf '%s\n' '#!/bin/sh' 'echo KTAP version 1; echo 1..1; echo ok 1 mmu_gather_sequences' >"$1/tools/uml"
 	chmod +x "$1/tools/uml"
@@ -52,7 +53,9 @@ may_write() {
 	case $1 in
 	'make apply'*) echo "$HOME/linux" ;;
 	'git am'*) echo "$HOME/other" ;;
-	'make applications' | 'make bench' | 'make cases' | 'make devices' | 'make matrix' | 'make selftests' | 'make mutants') echo "$work/results" ;;
+	'make applications' | 'make bench' | 'make cases' | 'make devices' | 'make matrix' | 'make selftests' | 'make mutants')
+		echo "$work/results"
+		;;
 	'make refresh') echo "$work/patches" ;;
 	esac
 }
@@ -81,9 +84,12 @@ setup() {
 	printf '%s\n' 'one 1,1,1 holds' 'two two Never' >model/cases
 	printf '%s\n' '#!/bin/sh' 'echo Observation two Never 0 1' >build/herd/herd7
 	chmod +x build/herd/herd7
-	printf '%s\n' '#!/bin/sh' "echo '#include <stdio.h>' >pan.c" "echo 'int main(void) { puts(\"errors: 0\"); }' >>pan.c" | stand_in spin
-	printf '%s\n' '#!/bin/sh' 'printf "call\tmm/memory.c\t%s\tzap\t%s\n" 1 tlb_gather_mmu 2 mmap_read_unlock 3 tlb_finish_mmu' | stand_in spatch
-	printf '%s\n' '| function | lets go of | 6.12 | 6.1 | 7.2 | mainline |' '| `zap()` | `mmap_read_unlock()` | safe | safe | safe | safe |' >results/audit.md
+	printf '%s\n' '#!/bin/sh' "echo '#include <stdio.h>' >pan.c" "echo 'int main(void) { puts(\"errors: 0\"); }' >>pan.c" |
+		stand_in spin
+	printf '%s\n' '#!/bin/sh' 'printf "call\tmm/memory.c\t%s\tzap\t%s\n" 1 tlb_gather_mmu 2 mmap_read_unlock 3 tlb_finish_mmu' |
+		stand_in spatch
+	printf '%s\n' '| function | lets go of | 6.12 | 6.1 | 7.2 | mainline |' \
+		'| `zap()` | `mmap_read_unlock()` | safe | safe | safe | safe |' >results/audit.md
 	for emulator in qemu-system-{x86_64,aarch64,riscv64}; do
 		stand_in "$emulator" <<-'EOT'
 			#!/bin/sh

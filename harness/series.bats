@@ -18,7 +18,8 @@ setup() {
 		repo "$tree"
 		cd "$tree" || return
 		git checkout -q -b series
-		printf '%s\n' 'config USERCOPY_KUNIT_TEST' 'config FORTIFY_KUNIT_TEST' 'config TEST_UDELAY' 'endif # RUNTIME_TESTING_MENU' >lib/Kconfig.debug
+		printf '%s\n' 'config USERCOPY_KUNIT_TEST' 'config FORTIFY_KUNIT_TEST' 'config TEST_UDELAY' \
+			'endif # RUNTIME_TESTING_MENU' >lib/Kconfig.debug
 		printf '%s\n' 'obj-$(CONFIG_MEMCPY_KUNIT_TEST) += x' 'obj-$(CONFIG_FORTIFY_KUNIT_TEST) += y' >lib/Makefile
 		printf 'F:\tmm/mmu_gather.c\n' >MAINTAINERS
 		# As Debian's source has it.

@@ -54,7 +54,8 @@ setup() {
 
 @test "refresh: commits become patches, the cover keeps its text and gets new figures" {
 	make lay
-	sed -i 's/\*\*\* SUBJECT HERE \*\*\*/a title/; s/\*\*\* BLURB HERE \*\*\*/First words.\n\nCases (2):\n  one\n\nLast words./' patches/6.12/0000-*
+	sed -i 's/\*\*\* SUBJECT HERE \*\*\*/a title/
+		s/\*\*\* BLURB HERE \*\*\*/First words.\n\nCases (2):\n  one\n\nLast words./' patches/6.12/0000-*
 	sed -i 's/^Subject: \[PATCH /Subject: [PATCH mm v2 /' patches/6.12/0000-*
 	head=$(sed '/^Last words/q; s,0/2,0/3,' patches/6.12/0000-*)
 	commit_in_tree third
@@ -237,7 +238,8 @@ edited_patch() { sed -i 's/^+ten$/+zehn/' patches/6.12/0001-*; }
 
 @test "clean removes objects and logs, distclean everything" {
 	make lay
-	mkdir -p build/{6.12,6.12/devices-after,kdir/k-1,kdir/k-1/devices-after}/x86_64 build/6.12/check/linux{,-x86_64} "$tree/arch/arm64"
+	mkdir -p build/{6.12,6.12/devices-after,kdir/k-1,kdir/k-1/devices-after}/x86_64
+	mkdir -p build/6.12/check/linux{,-x86_64} "$tree/arch/arm64"
 	make clean
 	[ -z "$(find build -name x86_64 -o -name linux-x86_64)" ]
 	[ ! -e build/6.12/logs ]
