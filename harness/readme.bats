@@ -113,7 +113,7 @@ setup() {
 			printf '%s\n' 'leaks: 0' 'stale: 0, leaks: 0' munmap,adjacent,1024,2,6,0,1000 '== pfnmap' 'ok 1 one'
 			sed -n 's/^\t{ "\([^"]*\)", open_.*/device: \1,2,6,1,3,2,3,neither/p' "$own/devices.c"
 			printf 'revoke: vfio-pci,%s,9,9,0\n' one two three
-			sed -n 's/^\t{ "\([^"]*\)", [0-9].*/application: \1;1;2;3;4/p' "$own/applications.c"
+			sed -n 's/^\t{ "\([^"]*\)", [A-Z0-9]*, .*/application: \1;1;2;3;4/p' "$own/applications.c"
 			seq -f 'received %g MB (93.5 %% mmap)' 21
 			echo done
 		} | sed -f "$own/unsaid" >"$3"
