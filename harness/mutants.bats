@@ -29,7 +29,8 @@ guest() {
 	{
 		printf '%s\n' '#!/bin/sh' "echo >>'$BATS_TEST_TMPDIR/boots'" 'not=' 'case $* in *mutant=1*)'
 		cat
-		printf '%s\n' 'esac' "printf '%s\\n' 'KTAP version 1' 1..1 '    KTAP version 1' '    # Subtest: mmu_gather' '    1..1' \\" \
+		printf '%s\n' 'esac' \
+			"printf '%s\\n' 'KTAP version 1' 1..1 '    KTAP version 1' '    # Subtest: mmu_gather' '    1..1' \\" \
 			'"    ${not}ok 1 one" "${not}ok 1 mmu_gather"'
 	} | stand_in qemu-system-x86_64
 }
