@@ -189,3 +189,25 @@ everything() {
 	has "0002-tlb-twenty.patch does not apply"
 	[ "$(everything "$k")" = "$before" ]
 }
+
+@test "lint: asks again what another version may judge otherwise, and no line is too long" {
+	printf '#!/bin/sh\n' | stand_in codespell
+	stand_in shellcheck <<-EOT
+		#!/bin/sh
+		case \$1 in --version) cat version ;; *) echo "\$1" >>"$BATS_TEST_TMPDIR/asked" ;; esac
+	EOT
+	git init -q
+	echo build >.gitignore
+	mkdir harness
+	touch .shellcheckrc harness/fixture.bash version
+	proofs/lint
+	rm "$BATS_TEST_TMPDIR/asked"
+	proofs/lint
+	[ ! -e "$BATS_TEST_TMPDIR/asked" ]
+	echo 2 >version
+	proofs/lint
+	[ -e "$BATS_TEST_TMPDIR/asked" ]
+	printf '#%0132d\n' 0 >>lib.sh
+	run ! proofs/lint
+	has "lib.sh:$(wc -l <lib.sh): more than 132 columns"
+}
