@@ -17,7 +17,7 @@ setup() { setup_project; }
 	run ! make ACCEL=warp
 	has "no accelerator 'warp'"
 	has "tcg or kvm"
-	for proof in audit bench check harness kernels; do
+	for proof in audit bench check harness kernels matrix test; do
 		KDIR=$work run ! proofs/$proof
 		has "KDIR=$work is for one tree"
 	done
