@@ -376,6 +376,8 @@ agree() {
 	git update-ref refs/series/laid "$1"
 	series_key >.git/series-key
 }
+# agreed: whether they still do
+agreed() { [ "$(cat .git/series-key 2>/dev/null)" = "$(series_key)" ]; }
 series_key() {
 	git rev-parse base
 	# On a tree of the user's some of it is made of source/.
@@ -383,13 +385,13 @@ series_key() {
 	{ cat $(series "$base") && { [ -z "${KDIR-}" ] || find "$top/source" -type f -exec sha256sum {} + | sort; }; } | sha256sum
 }
 
-# record NAME TITLE COMMAND...: what it says becomes results/NAME.md, with the date, the kernels (of $bases, else all) and the
+# record NAME TITLE COMMAND...: what it says becomes results/NAME.md, with the date, the kernels (of $bases, else $base) and the
 # machine; if it fails, nothing does
 record() (
 	page=results/$1.md
 	{
 		printf '# %s\n\n' "$2"
-		printf '%s\n\n' "Written by \`make ${1%%-*}\` on $(date -u +%F): $(for any in ${bases:-$(kept)}; do
+		printf '%s\n\n' "Written by \`make ${1%%-*}\` on $(date -u +%F): $(for any in ${bases:-$base}; do
 			sed 's/.*  //; s/_all.deb//' "$build/$any/source" 2>/dev/null
 		done | paste -s -d ' '); $(
 			sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo
