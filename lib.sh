@@ -58,6 +58,9 @@ rows() { sed '/^#/d' "$top/tables/$1"; }
 # The row of a table whose first word is the second argument.
 row() { rows "$1" | awk -v key="$2" '$1 == key { $1 = ""; sub(/^ /, ""); print; exit }'; }
 
+# jobs BASE: lines 'JOB ARCH WORD...', those of it in the table
+jobs() { rows jobs | awk -v base="$1" 'index("," $2 ",", "," base ",") { sub(/ +[^ ]+/, ""); print }'; }
+
 # The bases that have a series.
 kept() { rows bases | while read -r any _; do [ ! -d "$top/patches/$any" ] || say "$any"; done; }
 
