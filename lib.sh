@@ -125,9 +125,12 @@ fit() {
 	[ ! -e "$build/cachedir.tag" ] || die "$build takes capital letters for small ones" "BUILD=... takes another place"
 }
 
+# room: the MiB that are left for the build directory
+room() { df -Pk "$build" | awk 'NR == 2 { print int($4 / 1024) }'; }
+
 # A full disk shows up as any error at all, so say it whenever it may be the reason.
 full() {
-	left=$(df -Pk "$build" | awk 'NR == 2 { print int($4 / 1024) }')
+	left=$(room)
 	[ "$left" -ge 20 ] ||
 		say "the disk that holds $build is full ($left MiB left): make room and run the same command again" >&2
 }

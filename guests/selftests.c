@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The only program of a small guest: runs the programs of /tests that its arguments name, each for SECONDS at most, and
+ * The only program of a small guest: runs the programs of /tests that its file 'list' names, each for SECONDS at most, and
  * prints '== NAME' before and '== NAME: exit N' or '== NAME: signal N' after each.
  */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "figures.h"
 
-#define SECONDS		60
+#define SECONDS		300
 #define HUGE_PAGES	"64"
 
 static void run(const char *name)
@@ -43,20 +44,32 @@ static void run(const char *name)
 	fflush(stdout);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
+	char name[200];
+	FILE *list;
+
 	if (mount("proc", "/proc", "proc", 0, NULL) || mount("tmpfs", "/tmp", "tmpfs", 0, NULL) ||
 	    mount("devtmpfs", "/dev", "devtmpfs", 0, NULL))
 		fail("mount");
 	/* Some tests ask for what a kernel may lack: they skip. */
 	mount("sysfs", "/sys", "sysfs", 0, NULL);
 	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
-	if (chdir("/tmp"))
+	/* Those that are not static find their loader and their libraries here. */
+	if (mkdir("/lib64", 0755) || symlink("/tests/ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2") ||
+	    setenv("LD_LIBRARY_PATH", "/tests", 1) || chdir("/tmp"))
 		fail("/tmp");
+	/* Nor are their words to have colours. */
+	setenv("TERM", "dumb", 1);
+	setenv("IGT_PLAIN_OUTPUT", "1", 1);
 	say("/proc/sys/vm/nr_hugepages", HUGE_PAGES);
 	raise_loopback();
-	for (int i = 1; i < argc; i++)
-		run(argv[i]);
+	/* They are more than a kernel takes as arguments. */
+	list = fopen("/tests/list", "r");
+	if (!list)
+		fail("list");
+	while (fscanf(list, "%199s", name) == 1)
+		run(name);
 	printf("done\n");
 	end_guest();
 	return 0;
