@@ -163,8 +163,11 @@ alone() {
 	return "$status"
 }
 
-# libraries PROGRAM...: what they load, and the loader
-libraries() { for any; do ldd "$any"; done | awk '$2 == "=>" { print $3; next } /ld-linux/ { print $1 }' | sort -u; }
+# libraries PROGRAM...: what they load, and the loader; nothing of one that is static
+libraries() {
+	for any; do ldd "$any" 2>/dev/null || :; done |
+		awk '$2 == "=>" { print $3; next } /ld-linux/ { print $1 }' | sort -u
+}
 
 # verdicts RESULT: what kunit.py parse said, a line a case: suite, group of parameters if there is one, case, verdict;
 # tabs. Parameters of a group that was skipped were skipped, although 6.1's KUnit says that they passed.

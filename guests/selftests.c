@@ -13,6 +13,7 @@
 
 #define SECONDS		300
 #define HUGE_PAGES	"64"
+#define CANNOT_RUN	127	/* as the loader says it */
 
 static void run(const char *name)
 {
@@ -32,11 +33,16 @@ static void run(const char *name)
 		/* Outlives exec. */
 		alarm(SECONDS);
 		execl(path, name, NULL);
-		_exit(127);
+		_exit(CANNOT_RUN);
 	}
 	if (waitpid(child, &status, 0) != child)
 		fail("waitpid");
 	kill(-child, SIGKILL);
+	/* It was not there, or a library of it was not. */
+	if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT_RUN) {
+		printf("%s cannot be run\n", name);
+		end_guest();
+	}
 	if (WIFSIGNALED(status))
 		printf("\n== %s: signal %d\n", name, WTERMSIG(status));
 	else
