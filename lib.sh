@@ -166,7 +166,7 @@ alone() {
 # libraries PROGRAM...: what they load, and the loader; nothing of one that is static
 libraries() {
 	for any; do ldd "$any" 2>/dev/null || :; done |
-		awk '$2 == "=>" { print $3; next } /ld-linux/ { print $1 }' | sort -u
+		awk '$2 == "=>" && $3 ~ "^/" { print $3; next } /ld-linux/ { print $1 }' | sort -u
 }
 
 # verdicts RESULT: what kunit.py parse said, a line a case: suite, group of parameters if there is one, case, verdict;
@@ -347,11 +347,11 @@ before_after() {
 # more of that are listed, and so is what is bad in both, which is skipped. Last line: 'N passed, N failed, N skipped'.
 same() {
 	comm "$work/$1-before/verdicts" "$work/$1-after/verdicts" --output-delimiter=@ | awk '
-		{ bad = /: (# )?not ok |\t(failed|crashed)$|: signal |: exit / && !/: exit [04]$/ }
+		{ bad = /: (# )?not ok |\t(failed|crashed)$|, [1-9][0-9]* failed|: signal |: exit / && !/: exit (0|4|77)$/ }
 		!/^@/ { failed++; print "only before: " $0; next }
 		/^@[^@]/ { if (bad) failed++; if (!/^@mmu_gather/) print "only after: " substr($0, 2); next }
 		bad { print "in both: " substr($0, 3) }
-		bad || /\tskipped$/ || / # SKIP|: exit 4$/ { skipped++; next }
+		bad || /\tskipped$/ || / # SKIP|: exit (4|77)$/ { skipped++; next }
 		{ passed++ }
 		END {
 			printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped

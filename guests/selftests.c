@@ -40,7 +40,7 @@ static void run(const char *name)
 	kill(-child, SIGKILL);
 	/* It was not there, or a library of it was not. */
 	if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT_RUN) {
-		printf("%s cannot be run\n", name);
+		printf("exit %d: %s cannot be run here\n", CANNOT_RUN, name);
 		end_guest();
 	}
 	if (WIFSIGNALED(status))
@@ -65,12 +65,12 @@ int main(void)
 	if (mkdir("/lib64", 0755) || symlink("/tests/ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2") ||
 	    setenv("LD_LIBRARY_PATH", "/tests", 1) || chdir("/tmp"))
 		fail("/tmp");
-	/* Nor are their words to have colours. */
+	/* No colours in what they print. */
 	setenv("TERM", "dumb", 1);
 	setenv("IGT_PLAIN_OUTPUT", "1", 1);
 	say("/proc/sys/vm/nr_hugepages", HUGE_PAGES);
 	raise_loopback();
-	/* They are more than a kernel takes as arguments. */
+	/* The names are more than a kernel takes as arguments. */
 	list = fopen("/tests/list", "r");
 	if (!list)
 		fail("list");
